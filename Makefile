@@ -1,0 +1,119 @@
+# Phoenix: one Makefile, out of tree. `make help` lists what there is to do.
+#
+# A source file is found by where it lies, so a new file needs no line here:
+#   userspace/**/*.c (but main.c)  -> $(O)/libphoenix.a
+#   userspace/main.c               -> $(O)/phoenixd
+#   tools/FOLDER/*.c               -> $(O)/libtools.a (but demo and bench, which hold programs)
+#   tools/NAME.c                   -> $(O)/NAME
+#   tools/demo/NAME.c              -> $(O)/demo/NAME
+#   tools/bench/NAME.c             -> $(O)/bench/NAME
+#   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME
+#   userspace/admin/page/*         -> embedded in the library
+# Knobs: CC=gcc|clang  O=build  DEBUG=1  SANITIZE=address,undefined
+
+O        ?= build
+CC       ?= gcc
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+VERSION  := 0.1.0
+
+WARN     := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wcast-align -Wno-unused-parameter
+CFLAGS   ?= -O2 -g
+CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
+ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
+LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lm -pthread
+ifdef DEBUG
+CFLAGS   := -O0 -g3
+endif
+ifdef SANITIZE
+CFLAGS   := -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+
+LIB_SRC  := $(filter-out userspace/main.c,$(sort $(wildcard userspace/*.c userspace/*/*.c)))
+PAGE     := $(sort $(wildcard userspace/admin/page/*))
+LIB_OBJ  := $(LIB_SRC:%.c=$(O)/obj/%.o)
+TOOL_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out tools/demo/% tools/bench/%,$(sort $(wildcard tools/*/*.c))))
+TOOLS    := $(patsubst tools/%.c,$(O)/%,$(wildcard tools/*.c))
+DEMO     := $(patsubst tools/demo/%.c,$(O)/demo/%,$(wildcard tools/demo/*.c))
+BENCH    := $(patsubst tools/bench/%.c,$(O)/bench/%,$(wildcard tools/bench/*.c))
+UNIT     := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
+
+# A whole build below make check, make demo: as many jobs as cores, quiet unless something is wrong.
+BUILD    := $(MAKE) -s --no-print-directory -j$(shell nproc)
+
+.PHONY: all help setup demo check unit bench install clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(O)/phoenixd $(TOOLS) $(DEMO) $(BENCH) ## build everything; needs no root (the default)
+
+$(O)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALLCFLAGS) -c $< -o $@
+
+# The page's files are pulled in by .incbin, which no compiler lists in its dependency file.
+$(O)/obj/userspace/admin/page.o: $(PAGE)
+
+$(O)/libphoenix.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/libtools.a: $(TOOL_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(O)/phoenixd: $(O)/obj/userspace/main.o $(O)/libphoenix.a
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(TOOLS): $(O)/%: $(O)/obj/tools/%.o $(O)/libtools.a $(O)/libphoenix.a
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(DEMO) $(BENCH): $(O)/%: $(O)/obj/tools/%.o $(O)/libphoenix.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(UNIT): $(O)/tests/%: $(O)/obj/tests/unit/%.o $(O)/libtools.a $(O)/libphoenix.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+setup: ## install the Debian packages that are missing, for building, demo and tests (root)
+	tools/setup.sh build demo test
+
+# Root and a network are needed once, when packages are missing; afterwards neither.
+demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|slow|crash, KEEP=1
+	@tools/setup.sh build demo
+	@$(BUILD) all
+	@O=$(O) tools/demo.sh
+
+check: ## all tests, with everything they need
+	@tools/setup.sh build test
+	@echo "building with $(CC)"
+	@$(BUILD) all
+	@echo "building with sanitizers"
+	@$(BUILD) O=$(O)/asan SANITIZE=address,undefined all unit
+	@echo "building with clang"
+	@$(BUILD) O=$(O)/clang CC=clang all unit
+	@tests/run --build $(O)
+
+bench: ## measure side by side with haproxy and nginx; writes $(O)/bench.json
+	@tools/setup.sh build test
+	@$(BUILD) all
+	@tools/bench/run --build $(O)
+
+unit: $(UNIT) ## build the unit tests (run by `make check`)
+
+install: all ## install below DESTDIR and PREFIX
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/phoenix
+	install -m 755 $(O)/phoenixd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(O)/phoenixctl $(O)/phoenix-traffic $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 LICENSE README.md tools/config/phoenix.json tools/config/phoenix.yaml $(DESTDIR)$(PREFIX)/share/doc/phoenix/
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24
+
+clean: ## remove what was built
+	rm -rf $(O)
+
+-include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

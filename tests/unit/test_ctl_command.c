@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of phoenixctl: what the two tables make of it. */
+#include "ctl/command.h"
+#include "unit.h"
+
+#define ROWS(table) (sizeof(table) / sizeof((table)[0]))
+#define WORDS_MAX   12
+
+/* Splits `text` at spaces into argv and reads it. The words live in `keep` until the next call. */
+static int parse(const char *text, struct ctl_line *line, struct buf *why)
+{
+	static char keep[256];
+	char *argv[WORDS_MAX + 1] = {"phoenixctl"};
+	int argc = 1;
+	snprintf(keep, sizeof(keep), "%s", text);
+	for (char *word = strtok(keep, " "); word && argc < WORDS_MAX; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	buf_reset(why);
+	return ctl_line_parse(argc, argv, line, why);
+}
+
+TEST(good_lines)
+{
+	static const struct {
+		const char *text, *words;
+		size_t arguments;
+		const char *first;
+	} rows[] = {
+		{"status", "status", 0, NULL},
+		{"status users --watch", "status", 1, "users"},
+		{"--admin http://a:1 status users", "status", 1, "users"},
+		{"weight set users 0.35", "weight set", 2, "users"},
+		{"weight --reason=why set users -0.1", "weight set", 2, "users"},
+		{"diff ignore users /a /b /c --dry-run", "diff ignore", 4, "users"},
+		{"events -f -ojson", "events", 0, NULL},
+		{"pause -- --help", "pause", 1, "--help"},
+		{"completion bash", "completion bash", 0, NULL},
+		{"status a b c --help", "status", 3, "a"},
+	};
+	struct ctl_line line;
+	struct buf why = {0};
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		int status = parse(rows[i].text, &line, &why);
+		CHECK_MSG(status == CTL_DONE, "%s: %d, %s", rows[i].text, status, buf_cstr(&why));
+		if (status)
+			continue;
+		CHECK_STR(line.command->words, rows[i].words);
+		CHECK_INT(line.argument_count, rows[i].arguments);
+		if (rows[i].first)
+			CHECK_STR(line.arguments[0], rows[i].first);
+	}
+	CHECK_INT(parse("status --wait-for complete --timeout=30m -o json", &line, &why), CTL_DONE);
+	CHECK_STR(line.options[OPTION_WAIT_FOR], "complete");
+	CHECK_STR(line.options[OPTION_TIMEOUT], "30m");
+	CHECK_STR(line.options[OPTION_OUTPUT], "json");
+	CHECK(!line.options[OPTION_WATCH]);
+	CHECK_INT(parse("--help", &line, &why), CTL_DONE);
+	CHECK(!line.command && line.options[OPTION_HELP]);
+	CHECK_INT(parse("route -h", &line, &why), CTL_DONE);
+	CHECK(!line.command && line.argument_count == 1);
+	buf_fini(&why);
+}
+
+TEST(bad_lines_say_what_was_meant)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{"", "no command"},
+		{"stauts", "unknown command \"stauts\"; did you mean \"status\"?"},
+		{"route", "\"route\" needs a second word: one of ls, add, rm"},
+		{"route addd", "did you mean \"add\"?"},
+		{"diff zzzzzzz", "one of ls, show, ignore"},
+		{"status --wathc", "did you mean \"--watch\"?"},
+		{"status -x", "unknown option \"-x\""},
+		{"status --watch=yes", "takes no value"},
+		{"status --wait-for", "needs a value"},
+		{"status --timeout 1s --timeout 2s", "given twice"},
+		{"status -o xml", "the formats are table and json"},
+		{"pause", "ROUTE is missing: phoenixctl pause ROUTE"},
+		{"weight set users", "WEIGHT is missing"},
+		{"weight get a b", "\"b\" is one argument too many"},
+		{"config schema x", "\"x\" is one argument too many: phoenixctl config schema"},
+		{"config check f --admin x", "does not take the option --admin"},
+		{"pause users --watch", "does not take the option --watch"},
+	};
+	struct ctl_line line;
+	struct buf why = {0};
+	for (size_t i = 0; i < ROWS(rows); i++) {
+		CHECK_MSG(parse(rows[i].text, &line, &why) == CTL_USAGE, "%s", rows[i].text);
+		CHECK_MSG(strstr(buf_cstr(&why), rows[i].says), "%s: \"%s\" does not say \"%s\"",
+			  rows[i].text, buf_cstr(&why), rows[i].says);
+	}
+	char *argv[200] = {"phoenixctl", "diff", "ignore"};
+	for (size_t i = 3; i < 200; i++)
+		argv[i] = "/a";
+	buf_reset(&why);
+	CHECK_INT(ctl_line_parse(200, argv, &line, &why), CTL_USAGE);
+	CHECK(strstr(buf_cstr(&why), "more than"));
+	buf_fini(&why);
+}
+
+TEST(every_command_is_in_the_help_and_in_the_completion)
+{
+	struct buf help = {0}, completion = {0};
+	ctl_help(&help);
+	ctl_completion_bash(&completion);
+	for (const struct ctl_command *command = ctl_commands; command->words; command++) {
+		struct buf own = {0};
+		char pattern[64];
+		CHECK(command->run != NULL);
+		snprintf(pattern, sizeof(pattern), "  %s", command->words);
+		CHECK_MSG(strstr(buf_cstr(&help), pattern), "%s is not in --help", command->words);
+		snprintf(pattern, sizeof(pattern), "\t\"%s\")", command->words);
+		CHECK_MSG(strstr(buf_cstr(&completion), pattern), "%s is not completed", command->words);
+		ctl_help_command(command, &own);
+		CHECK_MSG(strstr(buf_cstr(&own), command->help), "%s", command->words);
+		buf_fini(&own);
+	}
+#define X(name, value, text)                                                                                 \
+	if ((value) < 128)                                                                                   \
+		CHECK_MSG(strstr(buf_cstr(&help), text), "exit status %d is not in --help", (value));
+	CTL_EXITS(X)
+#undef X
+	for (char *line = help.data, *end; (end = strchr(line, '\n')); line = end + 1)
+		CHECK_MSG(end - line <= 112, "too wide: %.*s", (int)(end - line), line);
+	buf_fini(&help);
+	buf_fini(&completion);
+}
+
+UNIT_MAIN

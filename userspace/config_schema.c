@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config_schema: the table, and the JSON Schema made from it. See config_schema.h. */
+#include "config_schema.h"
+
+#include "config_value.h"
+
+#define ROUTE(field)  offsetof(struct route_config, field)
+#define CONFIG(field) offsetof(struct config, field)
+#define SECOND_MS     UINT64_C(1000)
+#define HOUR_MS	      (3600 * SECOND_MS)
+#define DAY_MS	      (24 * HOUR_MS)
+
+static const char *const policy_words[] = {
+	[POLICY_LITERAL] = "literal", [POLICY_BOUNDED] = "bounded", [POLICY_BOUNDED + 1] = NULL};
+static const char *const failure_words[] = {
+	[ON_FAILURE_ROLLBACK] = "rollback", [ON_FAILURE_PAUSE] = "pause", [ON_FAILURE_PAUSE + 1] = NULL};
+static const char *const store_words[] = {
+	[STORE_FILE] = "file", [STORE_MEMORY] = "memory", [STORE_REDIS] = "redis", [STORE_REDIS + 1] = NULL};
+static const char *const xdp_words[] = {[XDP_MODE_AUTO] = "auto",
+					[XDP_MODE_NATIVE] = "native",
+					[XDP_MODE_GENERIC] = "generic",
+					[XDP_MODE_OFF] = "off",
+					[XDP_MODE_OFF + 1] = NULL};
+
+#define POINTER_FORM	"a JSON pointer such as \"/items/*/updated_at\""
+#define POINTER_PATTERN "^(/([^~]|~[01])*)?$"
+
+static const struct key_spec split_keys[] = {{"by", KEY_SPLIT, ROUTE(split_by), "\"request\"",
+					      .pattern = "^(request|client_ip|(header|cookie):.+)$",
+					      .help = "What decides the side: each request by itself, or a "
+						      "key whose owner always gets the same side."},
+					     {.key = NULL}};
+
+static const struct key_spec mirror_keys[] = {
+	{"sample", KEY_FRACTION, ROUTE(mirror.sample_bp), "1.0", 0, CONFIG_WEIGHT_ONE,
+	 .help = "Share of the requests that are also sent to the other side and compared."},
+	{"unsafe_methods", KEY_BOOL, ROUTE(mirror.unsafe_methods), "false",
+	 .help = "Also send POST, PUT, PATCH, DELETE and the like to both services. They must bear that."},
+	{"max_body_bytes", KEY_U64, ROUTE(mirror.max_body_bytes), "1048576", 0, 1u << 30,
+	 .help = "A message with a larger body is not compared, and counted so."},
+	{"timeout_ms", KEY_U32, ROUTE(mirror.timeout_ms), "2000", 1, HOUR_MS,
+	 .help = "The other side must answer within this; the client never waits for it."},
+	{.key = NULL}};
+
+static const struct key_spec compare_keys[] = {
+	{"ignore", KEY_STRINGS, ROUTE(compare.ignore), "[]", 0, LIST_ITEMS_MAX, .check = pointer_text_check,
+	 .form = POINTER_FORM, .pattern = POINTER_PATTERN, .help = "Places in the body that may differ."},
+	{"headers", KEY_STRINGS, ROUTE(compare.headers), "[\"content-type\"]", 0, LIST_ITEMS_MAX,
+	 .lower = true, .check = field_name_check, .form = "a header name",
+	 .help = "Header fields that are compared besides status and body."},
+	{"float_tolerance", KEY_REAL, ROUTE(compare.float_tolerance), "0", 0, 1000000,
+	 .help = "Numbers in the body that differ by no more than this are equal; 0 means exactly."},
+	{"unordered", KEY_STRINGS, ROUTE(compare.unordered), "[]", 0, LIST_ITEMS_MAX,
+	 .check = pointer_text_check, .form = POINTER_FORM, .pattern = POINTER_PATTERN,
+	 .help = "Arrays in the body whose order does not matter."},
+	{"redact", KEY_STRINGS, ROUTE(compare.redact), "[]", 0, LIST_ITEMS_MAX, .check = pointer_text_check,
+	 .form = POINTER_FORM, .pattern = POINTER_PATTERN,
+	 .help = "Places in the body whose values are never stored or shown in clear."},
+	{.key = NULL}};
+
+static const struct key_spec arbiter_keys[] = {
+	{"enabled", KEY_BOOL, ROUTE(arbiter.enabled), "true",
+	 .help = "Let the arbiter move this route's weight."},
+	{"policy", KEY_WORD, ROUTE(arbiter.policy), "\"literal\"", .words = policy_words,
+	 .help = "literal: thresholds over the samples of a step; bounded: and a sequential test besides."},
+	{"promote_above", KEY_FRACTION, ROUTE(arbiter.promote_above_bp), "0.99", 0, CONFIG_WEIGHT_ONE,
+	 .help = "A step is done when consistency is strictly above this."},
+	{"rollback_below", KEY_FRACTION, ROUTE(arbiter.rollback_below_bp), "0.95", 0, CONFIG_WEIGHT_ONE,
+	 .help = "The weight goes to 0 when consistency is strictly below this."},
+	{"min_samples", KEY_U32, ROUTE(arbiter.min_samples), "100", 0, 1000000000,
+	 .help = "A step needs strictly more comparable samples than this."},
+	{"rollback_min_samples", KEY_U32, ROUTE(arbiter.rollback_min_samples), "20", 1, 1000000000,
+	 .help = "No rollback on fewer comparable samples than this."},
+	{"step", KEY_FRACTION, ROUTE(arbiter.step_bp), "0.10", 1, CONFIG_WEIGHT_ONE,
+	 .help = "What a step adds to the weight."},
+	{"interval_ms", KEY_U32, ROUTE(arbiter.interval_ms), "1000", 10, HOUR_MS,
+	 .help = "How often the arbiter looks."},
+	{"min_step_ms", KEY_U32, ROUTE(arbiter.min_step_ms), "0", 0, 30 * DAY_MS,
+	 .help = "A step lasts at least this long."},
+	{"on_failure", KEY_WORD, ROUTE(arbiter.on_failure), "\"rollback\"", .words = failure_words,
+	 .help = "What happens below rollback_below: weight 0, or stop where it is and wait for a person."},
+	{"notify", KEY_STRINGS, ROUTE(arbiter.notify), "[]", 0, 16, .check = webhook_check, .secret = true,
+	 .form = "an http:// or https:// URL", .pattern = "^https?://.+$",
+	 .help = "Webhooks that get each decision as a JSON POST."},
+	{.key = NULL}};
+
+static const struct section_spec split_section = {"How requests are split.", split_keys};
+static const struct section_spec mirror_section = {"How the other side is asked as well.", mirror_keys};
+static const struct section_spec compare_section = {"What counts as the same answer.", compare_keys};
+static const struct section_spec arbiter_section = {"When the weight moves by itself.", arbiter_keys};
+
+static const struct key_spec route_keys[] = {
+	{"id", KEY_STRING, ROUTE(id), NULL, .check = route_id_check, .pattern = "^[A-Za-z0-9._-]{1,64}$",
+	 .help = "The route's name in the API, in metrics and in phoenixctl; unique."},
+	{"method", KEY_METHODS, ROUTE(methods), "\"*\"",
+	 .help = "One method, a list of methods, or \"*\" for all."},
+	{"host", KEY_STRING, ROUTE(host), "null", .nullable = true, .lower = true, .check = host_check,
+	 .help = "Only requests for this host, without port; left out: any host."},
+	{"path", KEY_STRING, ROUTE(path), NULL, .check = path_pattern_check, .pattern = "^/[^?#]*$",
+	 .help = "Exact (/api/users), prefix (/api/*) or with parameters (/users/{id}/orders)."},
+	{"legacy_url", KEY_URL, ROUTE(legacy), NULL, .pattern = "^http://[^?#@]+$",
+	 .help = "The old service: http://host[:port][/base]."},
+	{"modern_url", KEY_URL, ROUTE(modern), NULL, .pattern = "^http://[^?#@]+$",
+	 .help = "The new service: http://host[:port][/base]."},
+	{"weight", KEY_FRACTION, ROUTE(weight_bp), "0.0", 0, CONFIG_WEIGHT_ONE,
+	 .help = "Share of the requests that the modern service answers, in steps of 0.0001."},
+	{"split", KEY_SECTION, 0, "", .section = &split_section},
+	{"mirror", KEY_SECTION, 0, "", .section = &mirror_section},
+	{"compare", KEY_SECTION, 0, "", .section = &compare_section},
+	{"arbiter", KEY_SECTION, 0, "", .section = &arbiter_section},
+	{.key = NULL}};
+
+const struct section_spec route_section = {"One endpoint that moves from legacy to modern.", route_keys};
+
+static const struct key_spec admin_keys[] = {
+	{"listen", KEY_LISTEN, CONFIG(admin.listen), "\"127.0.0.1:9900\"", .nullable = true,
+	 .help = "Address of the admin API and the page; null: none. Not loopback: token_file is needed."},
+	{"socket", KEY_STRING, CONFIG(admin.socket), "\"/run/phoenix/admin.sock\"", .nullable = true,
+	 .check = socket_path_check, .help = "Unix socket of the admin API; null: none."},
+	{"token_file", KEY_STRING, CONFIG(admin.token_file), "null", .nullable = true,
+	 .check = file_path_check,
+	 .help = "File with the tokens that the admin API accepts; null: none is asked for."},
+	{"allowed_hosts", KEY_STRINGS, CONFIG(admin.allowed_hosts), "[]", 0, LIST_ITEMS_MAX, .lower = true,
+	 .check = host_port_check, .form = "a host name",
+	 .help = "Host values that browsers may use besides the address itself and localhost."},
+	{.key = NULL}};
+
+static const struct key_spec state_keys[] = {
+	{"store", KEY_WORD, CONFIG(state.kind), "\"file\"", .words = store_words,
+	 .help = "Where weights, decisions and routes made by REST live."},
+	{"path", KEY_STRING, CONFIG(state.path), "\"/var/lib/phoenix/state.json\"", .check = file_path_check,
+	 .help = "The state file of the store \"file\"."},
+	{"url", KEY_STRING, CONFIG(state.url), "null", .nullable = true, .secret = true,
+	 .check = redis_url_check, .help = "The server of the store \"redis\": redis://host:port/database."},
+	{.key = NULL}};
+
+static const struct key_spec xdp_keys[] = {
+	{"interfaces", KEY_STRINGS, CONFIG(xdp.interfaces), "[]", 0, 64, .check = interface_check,
+	 .form = "an interface name", .help = "Network interfaces that get the fast path."},
+	{"mode", KEY_WORD, CONFIG(xdp.mode), "\"auto\"", .words = xdp_words,
+	 .help = "auto: native where possible, else generic; native: or fail; generic; off."},
+	{.key = NULL}};
+
+static const struct key_spec limit_keys[] = {
+	{"head_bytes", KEY_U32, CONFIG(limits.head_bytes), "16384", 256, 1u << 20,
+	 .help = "Request or response line and header fields of a message."},
+	{"fields", KEY_U32, CONFIG(limits.fields), "128", 8, 4096, .help = "Header fields in a message."},
+	{"body_bytes", KEY_U64, CONFIG(limits.body_bytes), "0", 0, UINT64_C(1) << 53,
+	 .help = "Body of a request; 0: any size."},
+	{"header_timeout_ms", KEY_U32, CONFIG(limits.header_timeout_ms), "10000", 1, DAY_MS,
+	 .help = "From a request's first byte to the end of its head."},
+	{"idle_timeout_ms", KEY_U32, CONFIG(limits.idle_timeout_ms), "60000", 1, DAY_MS,
+	 .help = "A client connection may be idle for this long."},
+	{"upstream_timeout_ms", KEY_U32, CONFIG(limits.upstream_timeout_ms), "30000", 1, DAY_MS,
+	 .help = "From the end of a request to the head of its response."},
+	{"connect_timeout_ms", KEY_U32, CONFIG(limits.connect_timeout_ms), "3000", 1, DAY_MS,
+	 .help = "To set up a connection to an upstream."},
+	{"connections", KEY_U32, CONFIG(limits.connections), "20000", 1, 10000000,
+	 .help = "Client connections, all workers together."},
+	{"upstream_connections", KEY_U32, CONFIG(limits.upstream_connections), "4096", 1, 10000000,
+	 .help = "Connections to one upstream, all workers together."},
+	{"sample_memory_bytes", KEY_U64, CONFIG(limits.sample_memory_bytes), "67108864", 1u << 16,
+	 UINT64_C(1) << 40, .help = "What sampled exchanges may hold in all; over it, samples are dropped."},
+	{.key = NULL}};
+
+static const struct section_spec admin_section = {"The admin API and the web page.", admin_keys};
+static const struct section_spec state_section = {"What survives a restart.", state_keys};
+static const struct section_spec xdp_section = {"The fast path in the network driver.", xdp_keys};
+static const struct section_spec limits_section = {"Limits and deadlines.", limit_keys};
+
+static const struct key_spec config_keys[] = {
+	{"listen", KEY_LISTENS, CONFIG(listen), "[\"127.0.0.1:8080\"]", 1, LISTEN_MAX,
+	 .help = "Addresses that clients connect to: \"address:port\", \"[v6]:port\" or \"unix:/path\"."},
+	{"admin", KEY_SECTION, 0, "", .section = &admin_section},
+	{"state", KEY_SECTION, 0, "", .section = &state_section},
+	{"xdp", KEY_SECTION, 0, "", .section = &xdp_section},
+	{"workers", KEY_U32, CONFIG(workers), "0", 0, 256, .help = "Worker threads; 0: one a core."},
+	{"limits", KEY_SECTION, 0, "", .section = &limits_section},
+	{"routes", KEY_ROUTES, CONFIG(routes), "[]", 0, CONFIG_ROUTES_MAX, .section = &route_section,
+	 .help = "The endpoints. More can come by the admin API."},
+	{.key = NULL}};
+
+const struct section_spec config_section = {"Phoenix configuration.", config_keys};
+
+void section_defaults(const struct section_spec *section, struct buf *out)
+{
+	const char *separator = "{";
+	for (const struct key_spec *spec = section->keys; spec->key; spec++) {
+		if (!spec->fallback)
+			continue;
+		buf_printf(out, "%s\"%s\":", separator, spec->key);
+		if (spec->type == KEY_SECTION)
+			section_defaults(spec->section, out);
+		else
+			buf_append_str(out, spec->fallback);
+		separator = ",";
+	}
+	buf_append_str(out, *separator == '{' ? "{}" : "}");
+}
+
+/* --- JSON Schema --- */
+
+static json_t *section_schema(const struct section_spec *section);
+
+static json_t *words_schema(const char *const *words)
+{
+	json_t *list = json_array();
+	for (; words && *words; words++)
+		json_array_append_new(list, json_string(*words));
+	return json_pack("{s:o*}", "enum", list);
+}
+
+static json_t *strings_schema(const struct key_spec *spec)
+{
+	return json_pack("{s:s, s:I, s:I, s:{s:s, s:s*}}", "type", "array", "minItems", (json_int_t)spec->min,
+			 "maxItems", (json_int_t)spec->max, "items", "type", "string", "pattern",
+			 spec->pattern);
+}
+
+static json_t *methods_schema(void)
+{
+	json_t *one = words_schema(config_method_words);
+	return json_pack("{s:[{s:s}, O*, {s:s, s:i, s:b, s:o*}]}", "anyOf", "const", "*", one, "type",
+			 "array", "minItems", 1, "uniqueItems", 1, "items", one);
+}
+
+/* The value's own shape, without default and description. */
+static json_t *value_schema(const struct key_spec *spec)
+{
+	switch (spec->type) {
+	case KEY_BOOL:
+		return json_pack("{s:s}", "type", "boolean");
+	case KEY_U32:
+	case KEY_U64:
+		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)spec->min,
+				 "maximum", (json_int_t)spec->max);
+	case KEY_FRACTION:
+		return json_pack("{s:s, s:f, s:f}", "type", "number", "minimum",
+				 (double)spec->min / CONFIG_WEIGHT_ONE, "maximum",
+				 (double)spec->max / CONFIG_WEIGHT_ONE);
+	case KEY_REAL:
+		return json_pack("{s:s, s:I, s:I}", "type", "number", "minimum", (json_int_t)spec->min,
+				 "maximum", (json_int_t)spec->max);
+	case KEY_WORD:
+		return words_schema(spec->words);
+	case KEY_STRINGS:
+	case KEY_LISTENS:
+		return strings_schema(spec);
+	case KEY_METHODS:
+		return methods_schema();
+	case KEY_ROUTES:
+		return json_pack("{s:s, s:I, s:o*}", "type", "array", "maxItems", (json_int_t)spec->max,
+				 "items", section_schema(spec->section));
+	case KEY_SECTION:
+		return section_schema(spec->section);
+	case KEY_STRING:
+	case KEY_URL:
+	case KEY_LISTEN:
+	case KEY_SPLIT:
+		break;
+	}
+	if (spec->nullable)
+		return json_pack("{s:[s, s], s:s*}", "type", "string", "null", "pattern", spec->pattern);
+	return json_pack("{s:s, s:s*}", "type", "string", "pattern", spec->pattern);
+}
+
+static json_t *section_schema(const struct section_spec *section)
+{
+	json_t *properties = json_object(), *required = json_array();
+	bool failed = !properties || !required;
+	for (const struct key_spec *spec = section->keys; spec->key; spec++) {
+		json_t *value = value_schema(spec);
+		if (value && spec->help)
+			failed |= json_object_set_new(value, "description", json_string(spec->help)) != 0;
+		if (value && spec->fallback && spec->type != KEY_SECTION)
+			failed |= json_object_set_new(value, "default",
+						      json_loads(spec->fallback, JSON_DECODE_ANY, NULL)) != 0;
+		if (!spec->fallback)
+			failed |= json_array_append_new(required, json_string(spec->key)) != 0;
+		failed |= json_object_set_new(properties, spec->key, value) != 0;
+	}
+	json_t *schema = NULL;
+	if (!failed)
+		schema =
+			json_pack("{s:s, s:s, s:b, s:O, s:O}", "description", section->help, "type", "object",
+				  "additionalProperties", 0, "properties", properties, "required", required);
+	json_decref(properties);
+	json_decref(required);
+	return schema;
+}
+
+json_t *config_schema(void)
+{
+	json_t *schema = section_schema(&config_section);
+	if (schema && json_object_set_new(schema, "$schema",
+					  json_string("https://json-schema.org/draft/2020-12/schema"))) {
+		json_decref(schema);
+		return NULL;
+	}
+	return schema;
+}

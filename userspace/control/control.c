@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control: see control.h: how the parts come up, turn, and go down.
+ *
+ * One tick drives everything slow: the engine, then a share of the slots for the sampler, so that every slot
+ * is visited about once a second whatever their number, then once a second what people are told. Going down
+ * runs backwards: first the gateway, which still hands over exchanges, then whoever takes them.
+ */
+#include "control/control.h"
+
+#include "base/log.h"
+#include "control/sdnotify.h"
+#include "control/series.h"
+#include "control/value.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define TICK_MS 20
+
+static int parts_init(struct control *control, const struct control_options *options, struct buf *why)
+{
+	control->started = moment_now();
+	control->loaded_wall_ns = control->started.wall_ns;
+	control->reload_ok = true;
+	control->signal_fd = -1;
+	control->config_path = strdup(options->config_path ? options->config_path : "");
+	events_init(&control->events, control->started.wall_ns);
+	journal_init(&control->audit, AUDIT_MAX);
+	engine_init(&control->engine);
+	char host[65] = "";
+	gethostname(host, sizeof(host) - 1);
+	snprintf(control->instance, sizeof(control->instance), "%s:%d", host, (int)getpid());
+	if (!control->config_path)
+		return -ENOMEM;
+	if (getrandom(control->redact_key, sizeof(control->redact_key), 0) != sizeof(control->redact_key))
+		return -EIO;
+	int err = policy_init_memory(&control->policy);
+	if (!err)
+		err = registry_init(&control->registry);
+	if (!err)
+		err = store_open(control->config->state.kind, control->config->state.path, &control->store, why);
+	if (!err)
+		err = state_init(&control->state, control->store, &control->policy, why);
+	if (!err)
+		err = facts_create(&control->policy, &control->facts);
+	if (!err)
+		err = notify_create(&control->notify);
+	if (err)
+		return err;
+	struct engine *engine = &control->engine;
+	engine->registry = &control->registry;
+	engine->traffic = (struct traffic){&control->policy, &control->state};
+	engine->state = &control->state;
+	engine->facts = control->facts;
+	engine->events = &control->events;
+	engine->notify = control->notify;
+	engine->store = control->store;
+	return 0;
+}
+
+static void use_path(struct control *control, const struct data_path *path)
+{
+	control->path = *path;
+	control->engine.route_stats = path->route_stats;
+	control->engine.context = path->context;
+}
+
+static int load_routes(struct control *control, struct buf *why)
+{
+	struct route_report report;
+	int err = routes_load(control, control->config, &report, why);
+	if (!err)
+		route_report_fini(&report);
+	return err;
+}
+
+int control_create_parts(const struct control_options *options, const struct data_path *path,
+			 struct control **out, struct buf *why)
+{
+	struct control *control = calloc(1, sizeof(*control));
+	if (!control) {
+		config_destroy(options->config);
+		return -ENOMEM;
+	}
+	control->config = options->config;
+	int err = parts_init(control, options, why);
+	if (!err) {
+		use_path(control, path);
+		err = load_routes(control, why);
+	}
+	if (err) {
+		control_destroy(control);
+		return err;
+	}
+	*out = control;
+	return 0;
+}
+
+/* --- the ticking ----------------------------------------------------------------------------------------- */
+
+/* One route's figures for charts; the memory for them is made when it first serves. */
+static void sample_route(struct control *control, struct route *route, struct moment now)
+{
+	struct gateway_route_stats stats;
+	control->path.route_stats(control->path.context, route->slot, &stats);
+	if (!route->series) {
+		if (stats.side[0].requests + stats.side[1].requests == 0)
+			return;
+		route->series = series_create(control->series_count < SERIES_ROUTES_MAX);
+		if (!route->series)
+			return;
+		control->series_count++;
+	}
+	struct facts_view view;
+	facts_read(control->facts, route->slot, &view);
+	series_add(route->series, &stats, now.ns, now.wall_ns, route->migration.weight_bp, view.now.samples,
+		   view.now.mismatches);
+}
+
+/* As many slots as have become due since the last tick. */
+static void sample(struct control *control, struct moment now)
+{
+	uint64_t round_ns = SERIES_INTERVAL_MS * NS_PER_MS;
+	uint64_t passed_ns = now.ns - control->sample_ns;
+	uint32_t until = passed_ns >= round_ns ? PHX_ROUTE_SLOTS : (uint32_t)(PHX_ROUTE_SLOTS * passed_ns / round_ns);
+	for (; control->sample_slot < until; control->sample_slot++) {
+		struct route *route = control->registry.by_slot[control->sample_slot];
+		if (route)
+			sample_route(control, route, now);
+	}
+	if (until == PHX_ROUTE_SLOTS) {
+		control->sample_slot = 0;
+		control->sample_ns = now.ns;
+	}
+}
+
+static void tell_manager(struct control *control)
+{
+	struct buf text = {0};
+	buf_append_str(&text, "STATUS=");
+	control_headline(control, &text);
+	if (!control->status_told || strcmp(control->status_told, buf_cstr(&text)) != 0) {
+		free(control->status_told);
+		control->status_told = strdup(buf_cstr(&text));
+		sdnotify(buf_cstr(&text));
+	}
+	buf_fini(&text);
+}
+
+static void every_second(struct control *control, struct moment now)
+{
+	if (control->gateway) {
+		struct gateway_stats stats;
+		gateway_stats(control->gateway, &stats);
+		if (control->rate_ns)
+			control->rps = (double)(stats.requests - control->rate_requests) * 1e9 /
+				       (double)(now.ns - control->rate_ns);
+		control->rate_requests = stats.requests;
+	}
+	control->rate_ns = now.ns;
+	state_retry(&control->state);
+	tell_manager(control);
+}
+
+/* --- signals --------------------------------------------------------------------------------------------- */
+
+/* Looked at with every tick: io_uring cannot wait for a signal descriptor on every kernel. */
+static void take_signals(struct control *control)
+{
+	struct signalfd_siginfo info;
+	while (read(control->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGHUP) {
+			json_t *report = NULL;
+			struct buf why = {0};
+			control_reload(control, "SIGHUP", &report, &why);
+			json_decref(report);
+			buf_fini(&why);
+		} else {
+			log_info("control", "%s: draining, then stopping",
+				 info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+			control->stopping = true;
+		}
+	}
+}
+
+static void on_tick(struct timer *timer)
+{
+	struct control *control = container_of(timer, struct control, tick);
+	take_signals(control);
+	struct moment now = moment_now();
+	engine_tick(&control->engine, now);
+	sample(control, now);
+	if (now.ns >= control->rate_ns + NS_PER_SEC)
+		every_second(control, now);
+	timer_set(&control->ring.timers, timer, now.ns + TICK_MS * NS_PER_MS);
+}
+
+static int signals_init(struct control *control)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	/* Before any thread is made: they all inherit the mask. */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	control->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return control->signal_fd < 0 ? -errno : 0;
+}
+
+/* --- up and down ----------------------------------------------------------------------------------------- */
+
+static int publish(void *context, const struct gateway_route *routes, size_t count,
+		   void (*release)(void *owner), void *owner, struct buf *why)
+{
+	return gateway_publish(context, routes, count, release, owner, why);
+}
+
+static void route_stats(void *context, uint32_t slot, struct gateway_route_stats *out)
+{
+	gateway_route_stats(context, slot, out);
+}
+
+static int start(struct control *control, const struct control_options *options, struct buf *why)
+{
+	int err = signals_init(control);
+	if (!err)
+		err = parts_init(control, options, why);
+	if (err)
+		return err;
+	struct ring_options ring_options = {.entries = 256, .buffers_max = 256, .large_buffers_max = 0};
+	err = ring_init(&control->ring, &ring_options);
+	if (err) {
+		buf_printf(why, "io_uring: %s; Phoenix needs kernel 6.1 or newer with io_uring allowed "
+				"(sysctl kernel.io_uring_disabled)",
+			   strerror(-err));
+		return err;
+	}
+	control->ring_ready = true;
+	struct gateway_options gateway_options = {
+		.config = control->config,
+		.policy = &control->policy,
+		.sink = facts_sink(control->facts),
+	};
+	err = gateway_start(&gateway_options, &control->gateway, why);
+	if (err)
+		return err;
+	use_path(control, &(struct data_path){control->gateway, publish, route_stats});
+	return load_routes(control, why);
+}
+
+int control_create(const struct control_options *options, struct control **out, struct buf *why)
+{
+	struct slice rest = slice_str(options->warnings), line;
+	while (slice_split(&rest, '\n', &line)) {
+		if (line.len)
+			log_warn("config", "%.*s", SLICE_ARG(line));
+	}
+	struct control *control = calloc(1, sizeof(*control));
+	if (!control) {
+		config_destroy(options->config);
+		return -ENOMEM;
+	}
+	control->config = options->config;
+	int err = start(control, options, why);
+	if (err) {
+		if (why->len == 0)
+			buf_append_str(why, strerror(-err));
+		control_destroy(control);
+		return err;
+	}
+	timer_init(&control->tick, on_tick);
+	*out = control;
+	return 0;
+}
+
+int control_loop(struct control *control)
+{
+	timer_set(&control->ring.timers, &control->tick, clock_now_ns() + TICK_MS * NS_PER_MS);
+	struct buf ready = {0};
+	buf_append_str(&ready, "READY=1\nSTATUS=");
+	control_headline(control, &ready);
+	sdnotify(buf_cstr(&ready));
+	buf_fini(&ready);
+	events_emit(&control->events, EVENT_INFO, "config", NULL, NULL, "started: %zu routes from %s",
+		    control->registry.count, control->config_path);
+	int err = 0;
+	while (!control->stopping && !err)
+		err = ring_turn(&control->ring, NS_PER_SEC);
+	timer_cancel(&control->ring.timers, &control->tick);
+	sdnotify("STOPPING=1");
+	if (err)
+		log_error("control", "io_uring: %s", strerror(-err));
+	return err;
+}
+
+void control_stop(struct control *control)
+{
+	control->stopping = true;
+}
+
+void control_destroy(struct control *control)
+{
+	if (!control)
+		return;
+	control->stopping = true;
+	if (control->gateway)
+		gateway_stop(control->gateway, DRAIN_MS);
+	if (control->facts)
+		facts_settle(control->facts);
+	if (control->signal_fd >= 0)
+		close(control->signal_fd);
+	notify_destroy(control->notify, 1000);
+	facts_destroy(control->facts);
+	state_retry(&control->state);
+	if (control->ring_ready)
+		ring_fini(&control->ring);
+	registry_fini(&control->registry);
+	state_fini(&control->state);
+	store_close(control->store);
+	policy_fini(&control->policy);
+	events_fini(&control->events);
+	journal_fini(&control->audit);
+	config_destroy(control->config);
+	free(control->config_path);
+	free(control->reload_error);
+	free(control->status_told);
+	free(control);
+}
+
+void control_audit(struct control *control, const struct audit_entry *entry)
+{
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "at", json_time(clock_wall_ns()), "who",
+				 json_text(slice_str(entry->who)), "peer", json_text(slice_str(entry->peer)),
+				 "method", json_text(slice_str(entry->method)), "path",
+				 json_text(slice_str(entry->path)), "status", entry->status, "reason",
+				 json_text_or_null(entry->reason));
+	if (!json)
+		return;
+	struct buf why = {0};
+	if (control->store && store_append(control->store, "audit", json, &why))
+		log_warn("audit", "%s", buf_cstr(&why));
+	buf_fini(&why);
+	log_info("audit", "%s %s by %s (%s): %d%s%s", entry->method, entry->path, entry->who, entry->peer,
+		 entry->status, entry->reason && entry->reason[0] ? ": " : "",
+		 entry->reason ? entry->reason : "");
+	journal_add(&control->audit, json);
+}

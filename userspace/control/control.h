@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control: the thread that owns everything but requests: routes, weights, migrations, state, events.
+ *
+ * It has a ring of its own; the admin server runs on it too, so nothing here needs a lock. What blocks for
+ * long (webhooks, comparison) has threads of its own. Whoever changes something says who and why; it ends in
+ * the audit log.
+ */
+#ifndef PHOENIX_CONTROL_CONTROL_H
+#define PHOENIX_CONTROL_CONTROL_H
+
+#include "control/engine.h"
+#include "io/ring.h"
+
+#define AUDIT_MAX     500
+#define DRAIN_MS      5000
+
+/* What the data path does for control; the gateway in the daemon, a fake one in tests. */
+struct data_path {
+	void *context;
+	int (*publish)(void *context, const struct gateway_route *routes, size_t count,
+		       void (*release)(void *owner), void *owner, struct buf *why);
+	void (*route_stats)(void *context, uint32_t slot, struct gateway_route_stats *out);
+};
+
+struct control {
+	struct ring ring;
+	bool ring_ready;
+	struct config *config; /* as the file said; its routes live in the registry */
+	char *config_path;
+	struct policy policy;
+	struct store *store;
+	struct state state;
+	struct registry registry;
+	struct facts *facts;
+	struct events events;
+	struct notify *notify;
+	struct engine engine;
+	struct gateway *gateway; /* NULL in tests */
+	struct data_path path;
+	struct journal audit;
+	uint8_t redact_key[SIPHASH_KEY_SIZE];
+	char instance[96];
+	struct moment started;
+	uint64_t loaded_wall_ns;
+	bool reload_ok;
+	char *reload_error; /* NULL when the last reload went well */
+	bool published;
+
+	struct timer tick;
+	uint32_t sample_slot; /* where the sampler goes on */
+	uint64_t sample_ns;   /* when the present round over the slots began */
+	uint32_t series_count;
+	uint64_t rate_requests, rate_ns;
+	double rps;
+	char *status_told; /* what sd_notify was told last */
+
+	int signal_fd;
+	bool stopping;
+};
+
+struct control_options {
+	struct config *config; /* taken, also on failure */
+	const char *config_path;
+	const char *warnings; /* lines of the loaded file, logged; may be NULL */
+};
+
+/*
+ * Opens the store, starts the gateway with the routes of file and state, and everything that moves
+ * migrations. The calling thread becomes the control thread; SIGTERM, SIGINT and SIGHUP are blocked here and
+ * taken by the loop. On failure `why` says what to do. 0 or -errno.
+ */
+int control_create(const struct control_options *options, struct control **out, struct buf *why);
+/* Turns the ring until a signal (or control_stop) ends it. 0 or -errno. */
+int control_loop(struct control *control);
+void control_stop(struct control *control);
+/* The sentence of the route that needs attention most. */
+void control_headline(const struct control *control, struct buf *out);
+/* Drains the gateway, then frees all. NULL-safe. */
+void control_destroy(struct control *control);
+
+/* The parts without gateway, ring and signals, for tests; `path` is copied. Same cleaning up. */
+int control_create_parts(const struct control_options *options, const struct data_path *path,
+			 struct control **out, struct buf *why);
+
+/* --- routes.c ------------------------------------------------------------------------------------------- */
+
+/* What a change of the set of routes did; lists of ids, and sentences. */
+struct route_report {
+	json_t *changed, *added, *removed, *weights_from_file, *warnings;
+};
+/*
+ * Makes the routes those of `file` (taken on success: its routes move) plus what REST made, as the state has
+ * it. Everything or nothing: -errno with `why`.
+ */
+int routes_load(struct control *control, struct config *file, struct route_report *report, struct buf *why);
+void route_report_fini(struct route_report *report);
+
+/*
+ * REST: creates (-EEXIST when the id is taken) or replaces a route. `config` is taken on success. -EINVAL,
+ * -ENOSPC, or -errno of the store, with `why`.
+ */
+int control_route_put(struct control *control, struct route_config *config, bool replace, const char *who,
+		      struct route **out, struct buf *why);
+int control_route_delete(struct control *control, struct route *route, const char *who, struct buf *why);
+
+/* --- reload.c ------------------------------------------------------------------------------------------- */
+
+/*
+ * Reads the configuration file again. 0 and *report (a new reference, as POST /admin/config/reload answers),
+ * or -errno with the error lines in `why` and nothing changed. Says it loudly either way.
+ */
+int control_reload(struct control *control, const char *who, json_t **report, struct buf *why);
+
+/* --- audit ---------------------------------------------------------------------------------------------- */
+
+struct audit_entry {
+	const char *who, *peer, *method, *path, *reason;
+	int status;
+};
+void control_audit(struct control *control, const struct audit_entry *entry);
+
+#endif

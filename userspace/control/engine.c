@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine: see engine.h.
+ *
+ * A look at a route is: gather, decide, act, remember. Routes that may have changed are linked in `active`;
+ * a route leaves the list when only new evidence could change it, and the comparer's list of slots with new
+ * evidence brings it back, so ten thousand quiet routes cost nothing.
+ */
+#include "control/engine.h"
+
+#include "base/log.h"
+#include "control/engine_internal.h"
+#include "control/value.h"
+#include "judge/statistics.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define DIRTY_AT_ONCE	     256
+#define TOP_POINTERS	     5
+#define SPLIT_CHI_SQUARE_MAX 25.0 /* the by-request split is exact to a few requests: this is never chance */
+#define SPLIT_REQUESTS_MIN   200
+
+struct moment moment_now(void)
+{
+	return (struct moment){clock_now_ns(), clock_wall_ns()};
+}
+
+void engine_init(struct engine *engine)
+{
+	list_init(&engine->active);
+}
+
+struct arbiter_policy engine_policy(const struct route_config *config)
+{
+	const struct arbiter_config *arbiter = &config->arbiter;
+	struct arbiter_policy policy = arbiter_policy_default();
+	policy.rule = arbiter->policy == POLICY_BOUNDED ? ARBITER_RULE_BOUNDED : ARBITER_RULE_LITERAL;
+	policy.promote_above_bp = arbiter->promote_above_bp;
+	policy.rollback_below_bp = arbiter->rollback_below_bp;
+	policy.min_samples = arbiter->min_samples;
+	policy.rollback_min_samples = arbiter->rollback_min_samples;
+	policy.step_bp = arbiter->step_bp;
+	policy.min_step_ms = arbiter->min_step_ms;
+	return policy;
+}
+
+/* --- migrations as values ------------------------------------------------------------------------------- */
+
+void migration_next_step(struct migration *migration, struct moment now)
+{
+	migration->step++;
+	migration->step_wall_ns = now.wall_ns;
+}
+
+void migration_set_weight(struct migration *migration, uint32_t weight_bp, struct moment now)
+{
+	migration->weight_bp = weight_bp;
+	migration->epoch++;
+	migration->promoted = false;
+	if (weight_bp != PHX_WEIGHT_ONE)
+		migration->complete = false;
+	migration_next_step(migration, now);
+}
+
+void migration_latch(struct migration *migration, const char *reason, struct moment now)
+{
+	migration->rollback_from_bp = migration->weight_bp;
+	migration_set_weight(migration, 0, now);
+	migration->latched = true;
+	migration->paused = false;
+	migration->complete = false;
+	migration->rollback_verified = false;
+	migration->rollback_wall_ns = now.wall_ns;
+	text_copy(migration->rollback_reason, sizeof(migration->rollback_reason), slice_str(reason));
+}
+
+static bool starts_by_itself(const struct route_config *config)
+{
+	return config->arbiter.enabled && config->mirror.sample_bp > 0;
+}
+
+void migration_begin(struct migration *migration, const struct route_config *config, struct moment now)
+{
+	*migration = (struct migration){
+		.weight_bp = config->weight_bp,
+		.epoch = migration->epoch + 1,
+		.step = migration->step + 1,
+		.started = starts_by_itself(config),
+		.complete = config->weight_bp == PHX_WEIGHT_ONE,
+		.step_wall_ns = now.wall_ns,
+		.changed_wall_ns = now.wall_ns,
+	};
+	text_copy(migration->changed_by, WHO_SIZE, SLICE("configuration"));
+}
+
+/* --- how it stands -------------------------------------------------------------------------------------- */
+
+struct migration_view engine_view(const struct engine *engine, const struct route *route)
+{
+	return (struct migration_view){
+		.set_bp = traffic_set_bp(&engine->traffic, route),
+		.holding = route->watch.holding,
+		.reason = route->watch.reason[0] ? route->watch.reason : NULL,
+	};
+}
+
+enum migration_state engine_state(const struct engine *engine, const struct route *route)
+{
+	struct migration_view view = engine_view(engine, route);
+	return migration_state(&route->migration, &view);
+}
+
+void engine_headline(const struct engine *engine, const struct route *route, struct buf *out)
+{
+	struct migration_view view = engine_view(engine, route);
+	migration_headline(&route->migration, &view, out);
+}
+
+void engine_detail(const struct engine *engine, const struct route *route, struct buf *out)
+{
+	const struct migration *m = &route->migration;
+	const char *reason = route->watch.reason[0] ? route->watch.reason : "waiting for samples";
+	switch (engine_state(engine, route)) {
+	case MIGRATION_MIRRORING:
+	case MIGRATION_MIGRATING:
+		if (m->weight_bp < PHX_WEIGHT_ONE) {
+			uint32_t step_bp = route_config_of(route)->arbiter.step_bp;
+			uint32_t left_bp = PHX_WEIGHT_ONE - m->weight_bp;
+			buf_append_str(out, "next step to ");
+			append_percent(out, m->weight_bp + (step_bp < left_bp ? step_bp : left_bp));
+			buf_append_str(out, ": ");
+		}
+		buf_append_str(out, reason);
+		break;
+	case MIGRATION_HOLDING:
+		buf_append_str(out, m->started ? reason : m->changed_reason);
+		break;
+	case MIGRATION_PAUSED:
+		buf_append_str(out, m->pause_reason);
+		break;
+	case MIGRATION_ROLLED_BACK:
+		buf_append_str(out, m->rollback_reason);
+		break;
+	default:
+		break;
+	}
+}
+
+bool engine_allows(const struct engine *engine, const struct route *route, enum verb verb)
+{
+	if (!machine_allows(engine_state(engine, route), verb))
+		return false;
+	if (verb == VERB_START)
+		return route_config_of(route)->arbiter.enabled;
+	if (verb == VERB_PROMOTE)
+		return route->migration.weight_bp < PHX_WEIGHT_ONE;
+	return true;
+}
+
+/* --- gather --------------------------------------------------------------------------------------------- */
+
+/* Do the counted requests since the last look agree with the weight? Looked at in differences, because a
+ * request that was under way when the weight changed may be counted late. */
+static bool look_at_served(struct route *route, const struct gateway_route_stats *stats)
+{
+	struct route_watch *watch = &route->watch;
+	if (stats->step != route->migration.step)
+		return false;
+	uint64_t legacy = stats->step_requests[PHX_LEGACY] - watch->served[PHX_LEGACY];
+	uint64_t modern = stats->step_requests[PHX_MODERN] - watch->served[PHX_MODERN];
+	memcpy(watch->served, stats->step_requests, sizeof(watch->served));
+	if (route->migration.weight_bp < PHX_WEIGHT_ONE)
+		watch->seen |= legacy + modern > 0;
+	else if (legacy)
+		watch->seen = false;
+	else if (modern)
+		watch->seen = true;
+	return watch->seen;
+}
+
+static bool split_is_wrong(const struct route *route, const struct gateway_route_stats *stats)
+{
+	uint32_t weight_bp = route->migration.weight_bp;
+	uint64_t legacy = stats->step_requests[PHX_LEGACY], modern = stats->step_requests[PHX_MODERN];
+	return route_config_of(route)->split_by == SPLIT_BY_REQUEST && stats->step == route->migration.step &&
+	       weight_bp > 0 && weight_bp < PHX_WEIGHT_ONE && legacy + modern >= SPLIT_REQUESTS_MIN &&
+	       split_chi_square(legacy, modern, weight_bp) > SPLIT_CHI_SQUARE_MAX;
+}
+
+void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out)
+{
+	const struct route_config *config = route_config_of(route);
+	const struct migration *m = &route->migration;
+	memset(out, 0, sizeof(*out));
+	facts_read(engine->facts, route->slot, &out->view);
+	if (m->weight_bp || route->watch.verify)
+		engine->route_stats(engine->context, route->slot, &out->stats);
+	bool seen = look_at_served(route, &out->stats);
+	out->policy = engine_policy(config);
+	out->facts = (struct arbiter_facts){
+		.flags = (config->arbiter.enabled ? ARBITER_ENABLED : 0) | (m->started ? ARBITER_STARTED : 0) |
+			 (m->paused ? ARBITER_PAUSED : 0) | (m->latched ? ARBITER_ROLLED_BACK : 0) |
+			 (m->complete ? ARBITER_COMPLETE : 0) | (m->promoted ? ARBITER_PROMOTED : 0) |
+			 (traffic_set_bp(&engine->traffic, route) == m->weight_bp ? ARBITER_WEIGHT_SET : 0) |
+			 (seen ? ARBITER_WEIGHT_SEEN : 0) |
+			 (split_is_wrong(route, &out->stats) ? ARBITER_SPLIT_WRONG : 0),
+		.weight_bp = m->weight_bp,
+		.samples = out->view.now.samples,
+		.mismatches = out->view.now.mismatches,
+		.build_samples = out->view.build_samples,
+		.build_mismatches = out->view.build_mismatches,
+		.step_age_ms = (now.ns - route->watch.step_since_ns) / NS_PER_MS,
+		.watch = out->view.watch,
+	};
+}
+
+/* --- act ------------------------------------------------------------------------------------------------ */
+
+static void tell_hooks(struct engine *engine, const struct route *route, const struct move *move,
+		       const char *headline, uint32_t old_bp, struct moment now)
+{
+	const struct string_list *hooks = &route_config_of(route)->arbiter.notify;
+	if (!move->hook || hooks->count == 0 || !engine->notify)
+		return;
+	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "event", move->hook, "route",
+				 route_config_of(route)->id, "headline", json_text(slice_str(headline)), "reason",
+				 json_text(slice_str(move->reason)), "old", json_ratio(old_bp), "new",
+				 json_ratio(route->migration.weight_bp), "at", json_time(now.wall_ns));
+	char *text = json ? json_dumps(json, JSON_WIRE) : NULL;
+	for (size_t i = 0; text && i < hooks->count; i++)
+		notify_send(engine->notify, hooks->items[i], text);
+	free(text);
+	json_decref(json);
+}
+
+/* `top` is taken. */
+static void write_ledger(struct engine *engine, struct route *route, const struct move *move,
+			 const struct evidence *evidence, uint32_t old_bp, json_t *top, struct moment now)
+{
+	struct ledger_entry entry = {
+		.action = move->action,
+		.route = route_config_of(route)->id,
+		.by = move->by,
+		.reason = move->reason,
+		.weight_old_bp = old_bp,
+		.weight_new_bp = move->next.weight_bp,
+		.epoch = move->next.epoch,
+		.step = evidence->view.step,
+		.wall_ns = now.wall_ns,
+		.counts = &evidence->view.now,
+		.policy = &evidence->policy,
+		.facts = &evidence->facts,
+		.decision = evidence->decided ? &evidence->decision : NULL,
+		.top = top,
+	};
+	json_t *record = ledger_record(&entry);
+	/* Holds repeat at every turn of the evidence: they are kept in memory only. */
+	if (record && engine->store && strcmp(move->action, "hold") != 0) {
+		struct buf why = {0};
+		if (store_append(engine->store, "decisions", record, &why))
+			log_warn("ledger", "%s", buf_cstr(&why));
+		buf_fini(&why);
+	}
+	journal_add(&route->ledger, record);
+}
+
+static void say(struct engine *engine, struct route *route, const struct move *move, uint32_t old_bp,
+		struct moment now)
+{
+	struct buf headline = {0}, message = {0};
+	engine_headline(engine, route, &headline);
+	if (move->level == EVENT_INFO && old_bp != move->next.weight_bp) {
+		append_percent(&message, old_bp);
+		buf_append_str(&message, " -> ");
+		append_percent(&message, move->next.weight_bp);
+		buf_append_str(&message, ": ");
+	}
+	buf_append_str(&message, buf_cstr(&headline));
+	if (move->reason[0])
+		buf_printf(&message, ": %s", move->reason);
+	json_t *data = json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:s}", "action", move->action, "by",
+				 json_text(slice_str(move->by)), "weight_old", json_ratio(old_bp), "weight_new",
+				 json_ratio(move->next.weight_bp), "epoch", (json_int_t)move->next.epoch,
+				 "headline", json_text(buf_slice(&headline)), "reason",
+				 json_text(slice_str(move->reason)), "state",
+				 migration_state_word(engine_state(engine, route)));
+	events_emit(engine->events, move->level, move->event, route_config_of(route)->id, data, "%s",
+		    buf_cstr(&message));
+	tell_hooks(engine, route, move, buf_cstr(&headline), old_bp, now);
+	buf_fini(&headline);
+	buf_fini(&message);
+}
+
+/* The engine's memory of the step begins anew. */
+static void begin_step(struct engine *engine, struct route *route, struct moment now)
+{
+	struct route_watch *watch = &route->watch;
+	watch->step_since_ns = now.ns;
+	watch->progress_ns = now.ns;
+	watch->samples = 0;
+	watch->holding = false;
+	watch->recorded = false;
+	watch->seen = false;
+	watch->reason[0] = '\0';
+	memset(watch->served, 0, sizeof(watch->served));
+	watch->verify = route->migration.latched;
+	watch->verify_warned = false;
+	watch->verify_modern = 0;
+	struct gateway_route_stats stats;
+	engine->route_stats(engine->context, route->slot, &stats);
+	watch->memory_before = stats.outcome[EXCHANGE_MEMORY];
+	/* An in-flight request may end with the old weight: counted from now on. */
+	if (watch->verify && stats.step == route->migration.step)
+		watch->verify_modern = stats.step_requests[PHX_MODERN];
+	uint32_t interval_ms = route_config_of(route)->arbiter.interval_ms;
+	watch->verify_ns = now.ns + (interval_ms < 200 ? 200 : interval_ms) * NS_PER_MS;
+	engine_activate(engine, route, now.ns + interval_ms * NS_PER_MS);
+}
+
+int engine_apply(struct engine *engine, struct route *route, const struct move *move,
+		 const struct evidence *evidence, struct moment now, struct buf *why)
+{
+	uint32_t old_bp = route->migration.weight_bp, old_step = route->migration.step;
+	struct migration next = move->next;
+	next.changed_wall_ns = now.wall_ns;
+	text_copy(next.changed_by, sizeof(next.changed_by), slice_str(move->by));
+	text_copy(next.changed_reason, sizeof(next.changed_reason), slice_str(move->reason));
+	/* Before the change: with the step its differences end. */
+	json_t *top = facts_top(engine->facts, route->slot, TOP_POINTERS);
+	bool unsaved;
+	int err = traffic_change(&engine->traffic, route, &next, &unsaved, why);
+	if (err) {
+		json_decref(top);
+		return err;
+	}
+	write_ledger(engine, route, move, evidence, old_bp, top, now);
+	if (next.step != old_step)
+		begin_step(engine, route, now);
+	say(engine, route, move, old_bp, now);
+	if (unsaved)
+		events_emit(engine->events, EVENT_ALERT, "alert", route_config_of(route)->id, NULL,
+			    "acts, but is not stored and would be lost by a restart: %s", engine->state->error);
+	return 0;
+}
+
+void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns)
+{
+	if (list_empty(&route->watch.active)) {
+		list_push_back(&engine->active, &route->watch.active);
+		route->watch.next_ns = due_ns;
+	} else if (due_ns < route->watch.next_ns) {
+		route->watch.next_ns = due_ns;
+	}
+}
+
+void engine_adopt(struct engine *engine, struct route *route, struct moment now)
+{
+	const struct route_config *config = route_config_of(route);
+	struct migration *m = &route->migration;
+	if (!config->arbiter.enabled)
+		m->started = false;
+	else if (starts_by_itself(config) && !m->latched)
+		m->started = true;
+	begin_step(engine, route, now);
+	route->watch.verify = m->latched && !m->rollback_verified;
+	route->revision++;
+}
+
+/* --- decide --------------------------------------------------------------------------------------------- */
+
+static void execute_rollback(struct engine *engine, struct route *route, struct evidence *evidence,
+			     const char *reason, struct moment now)
+{
+	struct move move = {
+		.action = "rollback",
+		.by = "arbiter",
+		.reason = reason,
+		.next = route->migration,
+		.level = EVENT_ALERT,
+		.event = "rollback",
+		.hook = "rollback",
+	};
+	if (route_config_of(route)->arbiter.on_failure == ON_FAILURE_PAUSE) {
+		move.action = "pause";
+		move.event = "alert";
+		move.hook = "paused";
+		move.next.paused = true;
+		move.next.pause_of_arbiter = true;
+		move.next.pause_wall_ns = now.wall_ns;
+		text_copy(move.next.pause_by, WHO_SIZE, SLICE("arbiter"));
+		text_copy(move.next.pause_reason, REASON_SIZE, slice_str(reason));
+	} else {
+		migration_latch(&move.next, reason, now);
+		if (evidence->decision.reason == ARBITER_REASON_REGRESSION)
+			route->rollbacks_regression++;
+		else
+			route->rollbacks_arbiter++;
+	}
+	struct buf why = {0};
+	if (engine_apply(engine, route, &move, evidence, now, &why))
+		log_error("engine", "%s: rollback: %s", route_config_of(route)->id, buf_cstr(&why));
+	buf_fini(&why);
+}
+
+/* More weight, or complete. When it cannot be stored it does not happen: that is a reason to hold. */
+static void execute_advance(struct engine *engine, struct route *route, struct evidence *evidence,
+			    const char *reason, struct moment now)
+{
+	bool finish = evidence->decision.action == ARBITER_FINISH;
+	struct move move = {
+		.action = finish ? "complete" : "promote",
+		.by = "arbiter",
+		.reason = reason,
+		.next = route->migration,
+		.level = EVENT_INFO,
+		.event = finish ? "state" : "weight",
+		.hook = finish ? "complete" : NULL,
+	};
+	if (finish) {
+		move.next.complete = true;
+	} else {
+		migration_set_weight(&move.next, evidence->decision.new_weight_bp, now);
+		move.next.promoted = true;
+	}
+	struct buf why = {0};
+	if (engine_apply(engine, route, &move, evidence, now, &why) == 0) {
+		if (finish)
+			facts_watch_reset(engine->facts, route->slot);
+	} else {
+		struct buf text = {0};
+		buf_printf(&text, "the state cannot be stored: %s", buf_cstr(&why));
+		if (!route->watch.holding)
+			events_emit(engine->events, EVENT_ALERT, "alert", route_config_of(route)->id, NULL,
+				    "a promotion waits: %s", buf_cstr(&text));
+		route->watch.holding = true;
+		text_copy(route->watch.reason, REASON_SIZE, buf_slice(&text));
+		buf_fini(&text);
+	}
+	buf_fini(&why);
+}
+
+static bool reason_is_stop(enum arbiter_reason reason)
+{
+	return reason == ARBITER_REASON_NOT_CONSISTENT_ENOUGH || reason == ARBITER_REASON_NOT_SET ||
+	       reason == ARBITER_REASON_SPLIT_WRONG;
+}
+
+static bool reason_is_silent(enum arbiter_reason reason)
+{
+	return reason == ARBITER_REASON_DISABLED || reason == ARBITER_REASON_NOT_STARTED ||
+	       reason == ARBITER_REASON_PAUSED || reason == ARBITER_REASON_LATCHED ||
+	       reason == ARBITER_REASON_WATCHING;
+}
+
+/* Remembers why nothing happened, and tells when that became another reason or another state. */
+static void remember_hold(struct engine *engine, struct route *route, struct evidence *evidence,
+			  const char *reason, struct moment now)
+{
+	struct route_watch *watch = &route->watch;
+	const struct route_config *config = route_config_of(route);
+	enum arbiter_reason kind = evidence->decision.reason;
+	if (evidence->view.now.samples != watch->samples) {
+		watch->samples = evidence->view.now.samples;
+		watch->progress_ns = now.ns;
+	}
+	uint64_t stall_ms = 5 * (uint64_t)config->arbiter.interval_ms;
+	if (stall_ms < ENGINE_STALL_MS)
+		stall_ms = ENGINE_STALL_MS;
+	bool stalled = now.ns - watch->progress_ns >= stall_ms * NS_PER_MS && route->migration.weight_bp > 0;
+	bool holding = !reason_is_silent(kind) && (reason_is_stop(kind) || stalled);
+	bool was = watch->holding;
+	watch->holding = holding;
+	watch->llr = evidence->decision.llr;
+	watch->lower_bound = evidence->decision.lower_bound;
+	struct buf text = {0};
+	if (holding && !reason_is_stop(kind))
+		buf_append_str(&text, config->mirror.sample_bp ? "no new samples: " : "mirror.sample is 0: ");
+	buf_append_str(&text, reason);
+	text_copy(watch->reason, REASON_SIZE, slice_str(buf_cstr(&text)));
+	buf_fini(&text);
+	if (reason_is_silent(kind))
+		return;
+	bool nothing_yet = evidence->view.now.samples == 0 && !holding;
+	if (!nothing_yet && (!watch->recorded || watch->reason_kind != kind || holding != was)) {
+		struct move move = {
+			.action = "hold", .by = "arbiter", .reason = watch->reason, .next = route->migration};
+		write_ledger(engine, route, &move, evidence, route->migration.weight_bp,
+			     facts_top(engine->facts, route->slot, TOP_POINTERS), now);
+		if (holding && !was) {
+			move.level = EVENT_WARN;
+			move.event = "state";
+			struct buf headline = {0};
+			engine_headline(engine, route, &headline);
+			events_emit(engine->events, EVENT_WARN, "state", config->id,
+				    json_pack("{s:s, s:o}", "state", "holding", "reason",
+					      json_text(slice_str(watch->reason))),
+				    "%s", buf_cstr(&headline));
+			buf_fini(&headline);
+		}
+	}
+	watch->recorded |= !nothing_yet;
+	watch->reason_kind = kind;
+}
+
+static void verify_rollback(struct engine *engine, struct route *route, const struct evidence *evidence,
+			    struct moment now)
+{
+	struct route_watch *watch = &route->watch;
+	const char *id = route_config_of(route)->id;
+	uint32_t set_bp = traffic_set_bp(&engine->traffic, route);
+	bool current = evidence->stats.step == route->migration.step;
+	uint64_t modern = current ? evidence->stats.step_requests[PHX_MODERN] : 0;
+	uint32_t window_ms = route_config_of(route)->arbiter.interval_ms;
+	window_ms = window_ms < 200 ? 200 : window_ms;
+	if (set_bp == 0 && modern == watch->verify_modern) {
+		watch->verify = false;
+		struct migration next = route->migration;
+		next.rollback_verified = true;
+		bool unsaved;
+		struct buf why = {0};
+		traffic_change(&engine->traffic, route, &next, &unsaved, &why);
+		buf_fini(&why);
+		events_emit(engine->events, EVENT_INFO, "rollback", id, json_pack("{s:b}", "verified", 1),
+			    "rollback verified: weight 0%% read back, no request served by modern in %u ms",
+			    window_ms);
+		return;
+	}
+	if (!watch->verify_warned)
+		events_emit(engine->events, EVENT_ALERT, "alert", id, NULL,
+			    "rollback not verified: the data path has %u of 10000, modern served %" PRIu64
+			    " requests in the last %u ms; looking again",
+			    set_bp, modern - watch->verify_modern, window_ms);
+	watch->verify_warned = true;
+	watch->verify_modern = modern;
+	watch->verify_ns = now.ns + window_ms * NS_PER_MS;
+}
+
+/* Nobody judges here, but "complete" is a fact: all was wanted, set and seen. */
+static void finish_by_hand(struct engine *engine, struct route *route, struct evidence *evidence,
+			   struct moment now)
+{
+	struct move move = {
+		.action = "complete",
+		.by = "arbiter",
+		.reason = "100% was set by hand, and was seen",
+		.next = route->migration,
+		.level = EVENT_INFO,
+		.event = "state",
+		.hook = "complete",
+	};
+	move.next.complete = true;
+	struct buf why = {0};
+	if (engine_apply(engine, route, &move, evidence, now, &why))
+		log_error("engine", "%s: %s", route_config_of(route)->id, buf_cstr(&why));
+	buf_fini(&why);
+}
+
+static void look(struct engine *engine, struct route *route, struct moment now)
+{
+	struct evidence evidence;
+	engine_gather(engine, route, now, &evidence);
+	evidence.decision = arbiter_decide(&evidence.policy, &evidence.facts);
+	evidence.decided = true;
+	if (route->watch.verify && now.ns >= route->watch.verify_ns)
+		verify_rollback(engine, route, &evidence, now);
+
+	struct buf reason = {0};
+	arbiter_explain(&evidence.policy, &evidence.facts, &evidence.decision, &reason);
+	if (evidence.decision.reason == ARBITER_REASON_REGRESSION)
+		buf_printf(&reason, " (%" PRIu64 " of %" PRIu64 " samples matched)",
+			   evidence.facts.samples - evidence.facts.mismatches, evidence.facts.samples);
+	switch (evidence.decision.action) {
+	case ARBITER_HOLD:
+		remember_hold(engine, route, &evidence, buf_cstr(&reason), now);
+		if (!route->migration.started && !route->migration.paused && !route->migration.complete &&
+		    route->migration.weight_bp == PHX_WEIGHT_ONE &&
+		    (evidence.facts.flags & ARBITER_WEIGHT_SET) && (evidence.facts.flags & ARBITER_WEIGHT_SEEN))
+			finish_by_hand(engine, route, &evidence, now);
+		break;
+	case ARBITER_ROLLBACK:
+		execute_rollback(engine, route, &evidence, buf_cstr(&reason), now);
+		break;
+	case ARBITER_PROMOTE:
+	case ARBITER_FINISH:
+		execute_advance(engine, route, &evidence, buf_cstr(&reason), now);
+		break;
+	}
+	buf_fini(&reason);
+}
+
+/* Can something change without new evidence? */
+static bool wants_another_look(const struct route *route)
+{
+	const struct migration *m = &route->migration;
+	if (route->watch.verify)
+		return true;
+	if (m->latched || m->paused || m->complete || m->weight_bp == 0)
+		return false;
+	return m->started || m->weight_bp == PHX_WEIGHT_ONE;
+}
+
+void engine_tick(struct engine *engine, struct moment now)
+{
+	uint32_t slots[DIRTY_AT_ONCE];
+	size_t count;
+	do {
+		count = facts_take_dirty(engine->facts, slots, DIRTY_AT_ONCE);
+		for (size_t i = 0; i < count; i++) {
+			struct route *route = engine->registry->by_slot[slots[i]];
+			if (route)
+				engine_activate(engine, route, route->watch.next_ns);
+		}
+	} while (count == DIRTY_AT_ONCE);
+
+	struct list *link = engine->active.next;
+	while (link != &engine->active) {
+		struct route *route = container_of(link, struct route, watch.active);
+		link = link->next;
+		if (now.ns < route->watch.next_ns)
+			continue;
+		list_remove(&route->watch.active);
+		route->watch.next_ns = now.ns + route_config_of(route)->arbiter.interval_ms * NS_PER_MS;
+		look(engine, route, now);
+		/* A change of step may have linked it already, to be looked at later. */
+		if (wants_another_look(route))
+			engine_activate(engine, route, route->watch.next_ns);
+	}
+}

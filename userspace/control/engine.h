@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine: lets migrations move. Gathers the facts of a route, asks the pure arbiter (judge/arbiter.h), does
+ * what it says, writes down why.
+ *
+ * Routes are looked at every arbiter.interval_ms, but only those where something can have changed: with new
+ * evidence, or under way above 0 %. What people order (verbs, weights) goes through here too, so everything
+ * that moves a weight leaves the same traces: state, ledger, event, webhook. Control thread only; time is an
+ * argument.
+ */
+#ifndef PHOENIX_CONTROL_ENGINE_H
+#define PHOENIX_CONTROL_ENGINE_H
+
+#include "control/events.h"
+#include "control/facts.h"
+#include "control/notify.h"
+#include "control/traffic.h"
+
+#define ENGINE_STALL_MS 5000 /* so long without new evidence, and at least five intervals, is "holding" */
+
+struct moment {
+	uint64_t ns;	  /* CLOCK_MONOTONIC */
+	uint64_t wall_ns; /* CLOCK_REALTIME */
+};
+struct moment moment_now(void);
+
+struct engine {
+	struct registry *registry;
+	struct traffic traffic;
+	struct state *state;
+	struct facts *facts;
+	struct events *events;
+	struct notify *notify; /* NULL: no webhooks */
+	struct store *store;
+	/* Counters of the data path, summed; a function, so that tests can tell it what was seen. */
+	void (*route_stats)(void *context, uint32_t slot, struct gateway_route_stats *out);
+	void *context;
+	struct list active;
+};
+
+void engine_init(struct engine *engine);
+/* Looks at every route that is due. */
+void engine_tick(struct engine *engine, struct moment now);
+/*
+ * The route is new here, or was defined anew: decides whether it starts by itself, and begins its step.
+ * Called after facts and policy know it.
+ */
+void engine_adopt(struct engine *engine, struct route *route, struct moment now);
+/* How a route's migration begins when nothing is stored about it. */
+void migration_begin(struct migration *migration, const struct route_config *config, struct moment now);
+
+/*
+ * What a person orders. `who` as in "uid 0", `reason` may be "". 0; -EPERM when the state does not allow it
+ * (409: `why` says what would be possible); -errno when it could not be stored (nothing changed then). On
+ * success `why` may hold a warning: it acts, but could not be stored.
+ */
+int engine_verb(struct engine *engine, struct route *route, enum verb verb, const char *who,
+		const char *reason, struct moment now, struct buf *why);
+int engine_set_weight(struct engine *engine, struct route *route, uint32_t weight_bp, const char *who,
+		      const char *reason, struct moment now, struct buf *why);
+
+/* How the route stands, for all who show it. */
+struct migration_view engine_view(const struct engine *engine, const struct route *route);
+enum migration_state engine_state(const struct engine *engine, const struct route *route);
+void engine_headline(const struct engine *engine, const struct route *route, struct buf *out);
+/* The sentence beside it: what the next step waits for, or why it stopped. */
+void engine_detail(const struct engine *engine, const struct route *route, struct buf *out);
+/* May the verb be used now? (State and route: start needs an arbiter.) */
+bool engine_allows(const struct engine *engine, const struct route *route, enum verb verb);
+struct arbiter_policy engine_policy(const struct route_config *config);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_internal: what engine.c (the arbiter's decisions) and orders.c (people's) share. */
+#ifndef PHOENIX_CONTROL_ENGINE_INTERNAL_H
+#define PHOENIX_CONTROL_ENGINE_INTERNAL_H
+
+#include "control/engine.h"
+#include "control/ledger.h"
+
+/* One change of a migration and what is to be said about it. */
+struct move {
+	const char *action; /* the ledger's word */
+	const char *by, *reason;
+	struct migration next;
+	enum event_level level;
+	const char *event; /* the event's type */
+	const char *hook;  /* the webhook's event; NULL = not told */
+};
+
+/* What a decision is made from. */
+struct evidence {
+	struct facts_view view;
+	struct gateway_route_stats stats;
+	struct arbiter_policy policy;
+	struct arbiter_facts facts;
+	struct arbiter_decision decision;
+	bool decided;
+};
+
+void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out);
+/* traffic_change(), then ledger, event, webhook. 0 or -errno (refused, nothing happened but a log line). */
+int engine_apply(struct engine *engine, struct route *route, const struct move *move,
+		 const struct evidence *evidence, struct moment now, struct buf *why);
+void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns);
+/* Fresh evidence from here on. */
+void migration_next_step(struct migration *migration, struct moment now);
+void migration_set_weight(struct migration *migration, uint32_t weight_bp, struct moment now);
+void migration_latch(struct migration *migration, const char *reason, struct moment now);
+
+#endif

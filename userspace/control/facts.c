@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * facts: see facts.h.
+ *
+ * The way in is a stack (Treiber 1986) that the comparer empties at one stroke and turns round: pushing is
+ * one compare-and-swap, and nothing is ever popped singly, so there is no ABA. Only the push that finds the
+ * stack empty wakes the comparer.
+ *
+ * The hard part is that the ground may shift while an exchange is compared: the route is looked up again,
+ * with generation and step, before anything is counted, and once more before an example is kept. The step is
+ * not told to this file, it is read from the policy itself: there is no moment at which the two disagree.
+ */
+#include "control/facts.h"
+
+#include "base/list.h"
+#include "base/log.h"
+#include "control/differences.h"
+#include "control/example.h"
+#include "judge/statistics.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct facts_route {
+	uint32_t generation;
+	struct definition *definition;
+	struct likelihood likelihood;
+	struct facts_view view;
+	uint64_t queue_full_before; /* of the slot's counter, when the step began */
+	uint64_t queue_full_at_mount;
+	bool dirty;
+	struct difference_set differences;
+};
+
+struct facts {
+	struct exchange_sink sink;
+	const struct policy *policy;
+	struct exchange *_Atomic stack;
+	_Atomic uint32_t queued;
+	_Atomic uint64_t *queue_full; /* by slot */
+	_Atomic bool stopping;
+	sem_t wake;
+	pthread_t thread;
+
+	pthread_mutex_t lock; /* of everything below, between the comparer and the control thread */
+	struct facts_route **routes;
+	uint32_t *dirty;
+	size_t dirty_count;
+	uint64_t example_bytes;
+};
+
+const char *facts_reason_word(unsigned reason)
+{
+	switch (reason) {
+	case FACTS_UNKNOWN_ENCODING:
+		return compare_reason_word(COMPARE_REASON_UNKNOWN_ENCODING);
+	case FACTS_TOO_COMPLEX:
+		return compare_reason_word(COMPARE_REASON_TOO_COMPLEX);
+	default:
+		return exchange_outcome_word((enum exchange_outcome)reason);
+	}
+}
+
+static unsigned reason_of(enum compare_reason reason)
+{
+	switch (reason) {
+	case COMPARE_REASON_UNKNOWN_ENCODING:
+		return FACTS_UNKNOWN_ENCODING;
+	case COMPARE_REASON_TOO_COMPLEX:
+		return FACTS_TOO_COMPLEX;
+	case COMPARE_REASON_OVER_CAP:
+		return EXCHANGE_BODY_OVER_CAP;
+	default:
+		return EXCHANGE_MEMORY;
+	}
+}
+
+static void submit(struct exchange_sink *sink, struct exchange *exchange)
+{
+	struct facts *facts = container_of(sink, struct facts, sink);
+	if (atomic_fetch_add(&facts->queued, 1) >= FACTS_QUEUE_MAX) {
+		atomic_fetch_sub(&facts->queued, 1);
+		if (exchange->slot < PHX_ROUTE_SLOTS)
+			atomic_fetch_add(&facts->queue_full[exchange->slot], 1);
+		exchange_destroy(exchange);
+		return;
+	}
+	struct exchange *top = atomic_load(&facts->stack);
+	do {
+		exchange->next = top;
+	} while (!atomic_compare_exchange_weak(&facts->stack, &top, exchange));
+	if (!top)
+		sem_post(&facts->wake);
+}
+
+/* --- under the lock ------------------------------------------------------------------------------------ */
+
+/* The step moved on: the evidence begins anew. */
+static void begin_step(struct facts *facts, uint32_t slot, struct facts_route *route, uint32_t step)
+{
+	memset(&route->view.now, 0, sizeof(route->view.now));
+	route->view.step = step;
+	route->queue_full_before = atomic_load(&facts->queue_full[slot]);
+}
+
+/* The slot's route if this is still its generation; its step brought up to date. */
+static struct facts_route *find(struct facts *facts, uint32_t slot)
+{
+	struct facts_route *route = slot < PHX_ROUTE_SLOTS ? facts->routes[slot] : NULL;
+	if (route) {
+		uint32_t step = policy_step(facts->policy, slot);
+		if (route->view.step != step)
+			begin_step(facts, slot, route, step);
+	}
+	return route;
+}
+
+static struct facts_route *find_current(struct facts *facts, const struct exchange *exchange)
+{
+	struct facts_route *route = find(facts, exchange->slot);
+	if (!route || route->generation != exchange->generation)
+		return NULL;
+	if (route->view.step != exchange->step) {
+		route->view.stale++;
+		return NULL;
+	}
+	return route;
+}
+
+static void mark_dirty(struct facts *facts, struct facts_route *route, uint32_t slot)
+{
+	if (!route->dirty) {
+		route->dirty = true;
+		facts->dirty[facts->dirty_count++] = slot;
+	}
+}
+
+static void count_sample(struct facts_route *route, const struct exchange *exchange, bool mismatch)
+{
+	struct facts_counts *both[] = {&route->view.now, &route->view.total};
+	for (unsigned i = 0; i < 2; i++) {
+		both[i]->samples++;
+		both[i]->mismatches += mismatch;
+		both[i]->synthetic += exchange->synthetic;
+	}
+	route->view.build_samples++;
+	route->view.build_mismatches += mismatch;
+	route->view.watch = cusum_step(route->view.watch, route->likelihood, mismatch);
+}
+
+static void count_not_comparable(struct facts_route *route, unsigned reason)
+{
+	route->view.now.not_comparable[reason]++;
+	route->view.total.not_comparable[reason]++;
+}
+
+/* --- the comparer --------------------------------------------------------------------------------------- */
+
+struct comparer {
+	struct facts *facts;
+	struct compare_scratch *scratch;
+	struct compare_result result;
+};
+
+/* What is to be counted about one exchange. */
+struct finding {
+	bool comparable, mismatch;
+	unsigned reason;   /* when not comparable */
+	const char *whole; /* the exchange as a whole differs: kind of the one difference */
+};
+
+/* A shadow that failed where the served side was fine is a mismatch, and so is modern failing live. */
+static struct finding judge(struct comparer *comparer, struct exchange *exchange, struct definition *definition)
+{
+	enum exchange_outcome outcome = exchange->outcome;
+	compare_result_init(&comparer->result);
+	if (exchange_outcome_is_mismatch(outcome))
+		return (struct finding){true, true, 0, exchange_outcome_word(outcome)};
+	if (outcome != EXCHANGE_COMPARABLE)
+		return (struct finding){false, false, outcome, NULL};
+	const struct exchange_message *sides[2] = {
+		exchange_response(exchange, PHX_LEGACY),
+		exchange_response(exchange, PHX_MODERN),
+	};
+	struct compare_message messages[2];
+	for (unsigned i = 0; i < 2; i++) {
+		messages[i] = (struct compare_message){
+			.status = sides[i]->status,
+			.fields = sides[i]->fields,
+			.field_count = sides[i]->field_count,
+			.body = buf_slice(&sides[i]->body),
+			.is_head = exchange->method == PHX_METHOD_HEAD,
+		};
+	}
+	compare_messages(definition->plan, comparer->scratch, &messages[0], &messages[1], &comparer->result);
+	if (comparer->result.verdict == COMPARE_NOT_COMPARABLE)
+		return (struct finding){false, false, reason_of(comparer->result.reason), NULL};
+	return (struct finding){true, comparer->result.verdict == COMPARE_MISMATCH, 0, NULL};
+}
+
+/* Counts the differences; sets a bit of *wanted for each kept difference that should become an example. */
+static void count_differences(struct comparer *comparer, struct facts_route *route, struct exchange *exchange,
+			      const struct finding *finding, uint32_t *wanted)
+{
+	struct difference_set *set = &route->differences;
+	struct compare_result *result = &comparer->result;
+	uint64_t bits[DIFFERENCE_GROUPS_MAX / 64] = {0};
+	uint32_t counted = 0;
+	if (finding->whole) {
+		int group = difference_set_count(set, SLICE("response"), finding->whole, false, exchange->step,
+						 exchange->wall_ns);
+		if (group >= 0) {
+			bits[group / 64] |= UINT64_C(1) << (group % 64);
+			*wanted |= difference_group_wants(set->groups[group], exchange->wall_ns);
+		} else {
+			set->signatures_lost++;
+			return;
+		}
+		difference_set_sign(set, bits);
+		return;
+	}
+	for (uint32_t i = 0; i < result->kept; i++) {
+		const struct compare_difference *d = &result->differences[i];
+		int group = difference_set_count(set, d->general, compare_kind_word(d->kind), d->ignored,
+						 exchange->step, exchange->wall_ns);
+		if (group < 0)
+			continue;
+		if (difference_group_wants(set->groups[group], exchange->wall_ns))
+			*wanted |= 1u << i;
+		if (!d->ignored) {
+			bits[group / 64] |= UINT64_C(1) << (group % 64);
+			counted++;
+		}
+	}
+	/* A mismatch of which only a part is known must not be taken for one that can be silenced. */
+	if (finding->mismatch && counted == result->different)
+		difference_set_sign(set, bits);
+	else if (finding->mismatch)
+		set->signatures_lost++;
+}
+
+static void keep_examples(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
+			  const struct finding *finding, uint32_t wanted)
+{
+	struct facts *facts = comparer->facts;
+	for (uint32_t i = 0; i < COMPARE_DIFFERENCES_MAX && wanted >> i; i++) {
+		if (!(wanted >> i & 1))
+			continue;
+		struct compare_difference whole = {
+			.pointer = SLICE("response"),
+			.general = SLICE("response"),
+			.legacy = example_side_word(exchange, PHX_LEGACY),
+			.modern = example_side_word(exchange, PHX_MODERN),
+		};
+		const struct compare_difference *d = finding->whole ? &whole : &comparer->result.differences[i];
+		const char *kind = finding->whole ? finding->whole : compare_kind_word(d->kind);
+		size_t bytes = 0;
+		json_t *example = example_make(definition->plan, comparer->scratch, exchange, d, &bytes);
+		if (!example)
+			continue;
+		pthread_mutex_lock(&facts->lock);
+		struct facts_route *route = find_current(facts, exchange);
+		struct difference_group *group = NULL;
+		for (unsigned g = 0; route && g < route->differences.count; g++) {
+			struct difference_group *candidate = route->differences.groups[g];
+			if (strcmp(candidate->kind, kind) == 0 &&
+			    slice_equal(slice_str(candidate->pointer), d->general))
+				group = candidate;
+		}
+		if (group && facts->example_bytes + bytes <= FACTS_EXAMPLE_BYTES_MAX) {
+			facts->example_bytes += (uint64_t)difference_group_keep(group, example, bytes,
+										exchange->wall_ns);
+			example = NULL;
+		}
+		pthread_mutex_unlock(&facts->lock);
+		json_decref(example);
+	}
+}
+
+static void take_in(struct comparer *comparer, struct exchange *exchange)
+{
+	struct facts *facts = comparer->facts;
+	struct definition *definition = NULL;
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find_current(facts, exchange);
+	if (route)
+		definition = definition_get(route->definition);
+	pthread_mutex_unlock(&facts->lock);
+	if (!definition)
+		return;
+
+	struct finding finding = judge(comparer, exchange, definition);
+	uint32_t wanted = 0;
+	pthread_mutex_lock(&facts->lock);
+	route = find_current(facts, exchange);
+	if (route) {
+		if (finding.comparable) {
+			count_sample(route, exchange, finding.mismatch);
+			count_differences(comparer, route, exchange, &finding, &wanted);
+		} else {
+			count_not_comparable(route, finding.reason);
+		}
+		mark_dirty(facts, route, exchange->slot);
+	}
+	pthread_mutex_unlock(&facts->lock);
+	if (wanted)
+		keep_examples(comparer, exchange, definition, &finding, wanted);
+	compare_result_fini(&comparer->result);
+	definition_put(definition);
+}
+
+static void *run(void *argument)
+{
+	struct facts *facts = argument;
+	struct comparer comparer = {.facts = facts, .scratch = compare_scratch_create()};
+	if (!comparer.scratch)
+		log_error("facts", "no memory to compare with: every sample will be shed; restart with more memory");
+	while (!atomic_load(&facts->stopping)) {
+		struct exchange *newest = atomic_exchange(&facts->stack, NULL), *oldest = NULL;
+		if (!newest) {
+			while (sem_wait(&facts->wake) && errno == EINTR)
+				;
+			continue;
+		}
+		while (newest) {
+			struct exchange *next = newest->next;
+			newest->next = oldest;
+			oldest = newest;
+			newest = next;
+		}
+		while (oldest) {
+			struct exchange *next = oldest->next;
+			if (comparer.scratch && !atomic_load(&facts->stopping))
+				take_in(&comparer, oldest);
+			exchange_destroy(oldest);
+			atomic_fetch_sub(&facts->queued, 1);
+			oldest = next;
+		}
+	}
+	compare_scratch_destroy(comparer.scratch);
+	return NULL;
+}
+
+/* --- the control thread ---------------------------------------------------------------------------------- */
+
+int facts_create(const struct policy *policy, struct facts **out)
+{
+	struct facts *facts = calloc(1, sizeof(*facts));
+	if (!facts)
+		return -ENOMEM;
+	facts->sink.submit = submit;
+	facts->policy = policy;
+	facts->queue_full = calloc(PHX_ROUTE_SLOTS, sizeof(*facts->queue_full));
+	facts->routes = calloc(PHX_ROUTE_SLOTS, sizeof(*facts->routes));
+	facts->dirty = calloc(PHX_ROUTE_SLOTS, sizeof(*facts->dirty));
+	int err = -ENOMEM;
+	if (!facts->queue_full || !facts->routes || !facts->dirty)
+		goto fail;
+	pthread_mutex_init(&facts->lock, NULL);
+	sem_init(&facts->wake, 0, 0);
+	err = -pthread_create(&facts->thread, NULL, run, facts);
+	if (err)
+		goto fail;
+	pthread_setname_np(facts->thread, "phx-compare");
+	*out = facts;
+	return 0;
+fail:
+	free(facts->queue_full);
+	free(facts->routes);
+	free(facts->dirty);
+	free(facts);
+	return err;
+}
+
+void facts_destroy(struct facts *facts)
+{
+	if (!facts)
+		return;
+	atomic_store(&facts->stopping, true);
+	sem_post(&facts->wake);
+	pthread_join(facts->thread, NULL);
+	struct exchange *exchange = atomic_exchange(&facts->stack, NULL);
+	while (exchange) {
+		struct exchange *next = exchange->next;
+		exchange_destroy(exchange);
+		exchange = next;
+	}
+	for (uint32_t slot = 0; slot < PHX_ROUTE_SLOTS; slot++)
+		facts_unmount(facts, slot);
+	pthread_mutex_destroy(&facts->lock);
+	sem_destroy(&facts->wake);
+	free(facts->queue_full);
+	free(facts->routes);
+	free(facts->dirty);
+	free(facts);
+}
+
+struct exchange_sink *facts_sink(struct facts *facts)
+{
+	return &facts->sink;
+}
+
+int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct definition *definition,
+		bool new_build)
+{
+	int err = 0;
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = facts->routes[slot];
+	if (!route) {
+		route = calloc(1, sizeof(*route));
+		if (!route) {
+			err = -ENOMEM;
+			goto out;
+		}
+		route->queue_full_at_mount = atomic_load(&facts->queue_full[slot]);
+		facts->routes[slot] = route;
+	} else if (new_build) {
+		facts->example_bytes -= difference_set_bytes(&route->differences);
+		difference_set_fini(&route->differences);
+		route->view.build_samples = route->view.build_mismatches = 0;
+		route->view.watch = 0;
+	}
+	struct definition *old = route->definition;
+	const struct route_config *config = definition->config;
+	route->definition = definition_get(definition);
+	route->generation = generation;
+	route->likelihood =
+		likelihood_make(config->arbiter.promote_above_bp, config->arbiter.rollback_below_bp);
+	begin_step(facts, slot, route, policy_step(facts->policy, slot));
+	difference_set_ignore(&route->differences, config->compare.ignore.items, config->compare.ignore.count);
+	definition_put(old);
+out:
+	pthread_mutex_unlock(&facts->lock);
+	return err;
+}
+
+void facts_unmount(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = facts->routes[slot];
+	facts->routes[slot] = NULL;
+	if (route) {
+		for (size_t i = 0; route->dirty && i < facts->dirty_count; i++) {
+			if (facts->dirty[i] == slot) {
+				facts->dirty[i] = facts->dirty[--facts->dirty_count];
+				break;
+			}
+		}
+		facts->example_bytes -= difference_set_bytes(&route->differences);
+		difference_set_fini(&route->differences);
+		definition_put(route->definition);
+		free(route);
+	}
+	pthread_mutex_unlock(&facts->lock);
+}
+
+bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	if (route) {
+		uint64_t full = atomic_load(&facts->queue_full[slot]);
+		*out = route->view;
+		out->now.not_comparable[EXCHANGE_QUEUE_FULL] += full - route->queue_full_before;
+		out->total.not_comparable[EXCHANGE_QUEUE_FULL] += full - route->queue_full_at_mount;
+	} else {
+		memset(out, 0, sizeof(*out));
+	}
+	pthread_mutex_unlock(&facts->lock);
+	return route != NULL;
+}
+
+void facts_watch_reset(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	if (facts->routes[slot])
+		facts->routes[slot]->view.watch = 0;
+	pthread_mutex_unlock(&facts->lock);
+}
+
+size_t facts_take_dirty(struct facts *facts, uint32_t *slots, size_t max)
+{
+	size_t count = 0;
+	pthread_mutex_lock(&facts->lock);
+	while (count < max && facts->dirty_count) {
+		uint32_t slot = facts->dirty[--facts->dirty_count];
+		if (facts->routes[slot]) {
+			facts->routes[slot]->dirty = false;
+			slots[count++] = slot;
+		}
+	}
+	pthread_mutex_unlock(&facts->lock);
+	return count;
+}
+
+json_t *facts_differences(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = facts->routes[slot];
+	json_t *json = route ? difference_set_to_json(&route->differences) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+json_t *facts_top(struct facts *facts, uint32_t slot, unsigned max)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	json_t *json = route ? difference_set_top(&route->differences, route->view.step, max) : json_array();
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+json_t *facts_ignore_preview(struct facts *facts, uint32_t slot, char *const *pointers, size_t count,
+			     const char **why)
+{
+	*why = "there is no such route";
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = facts->routes[slot];
+	json_t *json = route ? difference_set_preview(&route->differences, pointers, count, why) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+void facts_settle(struct facts *facts)
+{
+	while (atomic_load(&facts->queued))
+		usleep(200);
+}

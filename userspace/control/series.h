@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * series: a route's last ten minutes, a point a second, and latencies over the last while.
+ *
+ * Made only for routes that have traffic. The gateway's counters only grow; this file keeps earlier readings
+ * and takes differences.
+ */
+#ifndef PHOENIX_CONTROL_SERIES_H
+#define PHOENIX_CONTROL_SERIES_H
+
+#include "gateway/gateway.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define SERIES_POINTS	   600
+#define SERIES_INTERVAL_MS 1000
+#define SERIES_ROUTES_MAX  1024 /* so many routes keep points */
+
+struct series_point {
+	uint64_t wall_ns;
+	uint32_t weight_bp;
+	uint64_t samples, mismatches; /* of the step then */
+	double p99_ms[2];	      /* by side; negative = no request */
+	double rps[2];
+	uint64_t errors; /* in this interval: answers by Phoenix itself, and 5xx of either side */
+};
+
+/* What the page shows of a side: over the last ten to twenty seconds. */
+struct series_recent {
+	double p50_ms, p99_ms; /* negative = no request */
+	double rps;
+};
+
+struct series;
+
+/* `points` false: only the recent figures are kept. NULL when out of memory. */
+struct series *series_create(bool points);
+void series_destroy(struct series *series);
+/* Takes a reading; `stats` are the counters now, of this route. */
+void series_add(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns,
+		uint64_t wall_ns, uint32_t weight_bp, uint64_t samples, uint64_t mismatches);
+struct series_recent series_recent(const struct series *series, enum phx_side side);
+/* The points, oldest first, as GET …/series has them. */
+json_t *series_to_json(const struct series *series);
+
+/* Failed requests of a side: no answer, or a 5xx. */
+uint64_t side_errors(const struct gateway_side_stats *side);
+/* The latency that a share (0..1) of the counted requests stayed below, in ms; negative when none. */
+double latency_quantile_ms(const uint64_t latency[GATEWAY_LATENCY_BUCKETS], double share);
+
+#endif

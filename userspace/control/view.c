@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * view: see view.h.
+ *
+ * Three numbers, never one: wanted is the policy's, set is read back from the data path, seen is counted from
+ * requests of this step. What is unknown is null, never 0.
+ */
+#include "control/view.h"
+
+#include "control/ledger.h"
+#include "control/series.h"
+#include "control/value.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static json_t *text_of(struct buf *text)
+{
+	json_t *json = json_text(slice_of(buf_cstr(text), text->len));
+	buf_fini(text);
+	return json;
+}
+
+void view_etag(const struct route *route, char out[ETAG_SIZE])
+{
+	snprintf(out, ETAG_SIZE, "\"%" PRIx32 "-%" PRIx64 "\"", route->generation, route->revision);
+}
+
+json_t *view_verbs(struct control *control, struct route *route)
+{
+	json_t *list = json_array();
+	for (unsigned verb = 0; list && verb < VERB_COUNT; verb++) {
+		if (engine_allows(&control->engine, route, (enum verb)verb))
+			json_array_append_new(list, json_string(verb_word((enum verb)verb)));
+	}
+	return list;
+}
+
+static json_t *strings_json(const struct string_list *strings)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; list && i < strings->count; i++)
+		json_array_append_new(list, json_text(slice_str(strings->items[i])));
+	return list;
+}
+
+static json_t *weight_json(struct control *control, struct route *route,
+			   const struct gateway_route_stats *stats)
+{
+	const struct migration *m = &route->migration;
+	uint64_t legacy = stats->step_requests[PHX_LEGACY], modern = stats->step_requests[PHX_MODERN];
+	bool counted = legacy + modern > 0 && stats->step == m->step;
+	return json_pack("{s:o, s:o, s:o, s:I, s:o, s:b, s:I, s:o, s:o, s:o}", "wanted",
+			 json_ratio(m->weight_bp), "set",
+			 json_ratio(traffic_set_bp(&control->engine.traffic, route)), "seen",
+			 counted ? json_real((double)modern / (double)(legacy + modern)) : json_null(),
+			 "seen_requests", counted ? (json_int_t)(legacy + modern) : 0, "file",
+			 route->in_file ? json_ratio(route->file_weight_bp) : json_null(), "drift",
+			 route->in_file && route->file_weight_bp != m->weight_bp, "epoch", (json_int_t)m->epoch,
+			 "changed_at", json_time(m->changed_wall_ns), "changed_by",
+			 json_text_or_null(m->changed_by), "reason", json_text_or_null(m->changed_reason));
+}
+
+json_t *view_weight(struct control *control, struct route *route)
+{
+	struct gateway_route_stats stats;
+	control->path.route_stats(control->path.context, route->slot, &stats);
+	json_t *json = weight_json(control, route, &stats);
+	if (json)
+		json_object_set_new(json, "id", json_text(slice_str(route_config_of(route)->id)));
+	return json;
+}
+
+static json_t *consistency_json(struct control *control, struct route *route,
+				const struct gateway_route_stats *stats)
+{
+	const struct route_config *config = route_config_of(route);
+	struct facts_view view;
+	facts_read(control->facts, route->slot, &view);
+	/* Samples for which the gateway had no memory never became exchanges: only its counter has them. */
+	uint64_t no_memory = stats->outcome[EXCHANGE_MEMORY] - route->watch.memory_before;
+	if (no_memory > view.now.not_comparable[EXCHANGE_MEMORY])
+		view.now.not_comparable[EXCHANGE_MEMORY] = no_memory;
+	uint64_t n = view.now.samples, k = view.now.mismatches;
+	struct arbiter_policy policy = engine_policy(config);
+	struct arbiter_decision d =
+		arbiter_decide(&policy, &(struct arbiter_facts){.samples = n, .mismatches = k});
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "ratio",
+			 n ? json_real((double)(n - k) / (double)n) : json_null(), "samples", (json_int_t)n,
+			 "matches", (json_int_t)(n - k), "mismatches", (json_int_t)k, "synthetic",
+			 (json_int_t)view.now.synthetic, "stale", (json_int_t)view.stale, "not_comparable",
+			 not_comparable_json(view.now.not_comparable), "ignored_pointers",
+			 strings_json(&config->compare.ignore), "limit_promote",
+			 json_ratio(config->arbiter.promote_above_bp), "limit_rollback",
+			 json_ratio(config->arbiter.rollback_below_bp), "min_samples",
+			 (json_int_t)config->arbiter.min_samples, "rollback_min_samples",
+			 (json_int_t)config->arbiter.rollback_min_samples, "llr",
+			 n ? json_real(d.llr) : json_null(), "wilson_lower",
+			 n ? json_real(d.lower_bound) : json_null());
+}
+
+static json_t *side_json(struct control *control, struct route *route, const struct gateway_route_stats *stats,
+			 enum phx_side side)
+{
+	const struct gateway_side_stats *s = &stats->side[side];
+	uint64_t errors = side_errors(s);
+	struct series_recent recent = series_recent(route->series, side);
+	uint32_t flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
+	bool down = flags & (side == PHX_MODERN ? PHX_ROUTE_MODERN_DOWN : PHX_ROUTE_LEGACY_DOWN);
+	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:b}", "requests", (json_int_t)s->requests, "errors",
+			 (json_int_t)errors, "error_rate",
+			 s->requests ? json_real((double)errors / (double)s->requests) : json_null(), "p50_ms",
+			 recent.p50_ms < 0 ? json_null() : json_ms(recent.p50_ms), "p99_ms",
+			 recent.p99_ms < 0 ? json_null() : json_ms(recent.p99_ms), "rps", json_ms(recent.rps),
+			 "down", down);
+}
+
+static json_t *next_step_json(struct control *control, struct route *route)
+{
+	const struct migration *m = &route->migration;
+	enum migration_state state = engine_state(&control->engine, route);
+	if (!m->started || (state != MIGRATION_MIRRORING && state != MIGRATION_MIGRATING &&
+			    state != MIGRATION_HOLDING))
+		return json_null();
+	uint32_t step_bp = route_config_of(route)->arbiter.step_bp, left_bp = PHX_WEIGHT_ONE - m->weight_bp;
+	uint32_t next_bp = m->weight_bp + (step_bp < left_bp ? step_bp : left_bp);
+	uint64_t age_ms = (clock_now_ns() - route->watch.step_since_ns) / NS_PER_MS;
+	uint32_t min_ms = route_config_of(route)->arbiter.min_step_ms;
+	json_t *in_ms = min_ms > age_ms ? json_integer((json_int_t)(min_ms - age_ms)) : json_null();
+	const char *waits = route->watch.reason[0] ? route->watch.reason : "waiting for samples";
+	return json_pack("{s:o, s:o, s:o}", "weight", json_ratio(next_bp), "waits_for",
+			 json_text(slice_str(waits)), "in_ms", in_ms);
+}
+
+static json_t *paused_json(const struct migration *m)
+{
+	if (!m->paused)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o}", "by", json_text(slice_str(m->pause_by)), "reason",
+			 json_text_or_null(m->pause_reason), "since", json_time(m->pause_wall_ns));
+}
+
+static json_t *rollback_json(const struct migration *m)
+{
+	if (!m->rollback_wall_ns)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o, s:b}", "reason", json_text(slice_str(m->rollback_reason)), "at",
+			 json_time(m->rollback_wall_ns), "from", json_ratio(m->rollback_from_bp), "verified",
+			 m->rollback_verified);
+}
+
+static json_t *badges_json(const struct route *route)
+{
+	const struct route_config *config = route_config_of(route);
+	json_t *list = json_array();
+	if (config->mirror.unsafe_methods && config->mirror.sample_bp)
+		json_array_append_new(list, json_string("unsafe methods mirrored"));
+	if (!config->mirror.sample_bp)
+		json_array_append_new(list, json_string("not sampled"));
+	if (!config->arbiter.enabled)
+		json_array_append_new(list, json_string("arbiter off"));
+	if (route->definition->from_api && route->in_file)
+		json_array_append_new(list, json_string("differs from the file"));
+	return list;
+}
+
+static void add(json_t *json, const char *key, json_t *value)
+{
+	json_object_set_new(json, key, value);
+}
+
+json_t *view_route(struct control *control, struct route *route, bool with_config)
+{
+	const struct route_config *config = route_config_of(route);
+	const struct migration *m = &route->migration;
+	struct gateway_route_stats stats;
+	control->path.route_stats(control->path.context, route->slot, &stats);
+	struct buf headline = {0}, detail = {0};
+	engine_headline(&control->engine, route, &headline);
+	engine_detail(&control->engine, route, &detail);
+	char etag[ETAG_SIZE];
+	view_etag(route, etag);
+	json_t *json = json_object();
+	if (!json)
+		return NULL;
+	add(json, "id", json_text(slice_str(config->id)));
+	add(json, "methods", strings_json(&config->methods));
+	add(json, "path", json_text(slice_str(config->path)));
+	add(json, "host", json_text_or_null(config->host));
+	add(json, "legacy_url", json_text(slice_str(config->legacy.text)));
+	add(json, "modern_url", json_text(slice_str(config->modern.text)));
+	add(json, "source", json_string(route->definition->from_api ? "api" : "file"));
+	add(json, "state", json_string(migration_state_word(engine_state(&control->engine, route))));
+	add(json, "headline", text_of(&headline));
+	add(json, "detail", text_of(&detail));
+	add(json, "next_step", next_step_json(control, route));
+	add(json, "weight", weight_json(control, route, &stats));
+	add(json, "consistency", consistency_json(control, route, &stats));
+	add(json, "step",
+	    json_pack("{s:I, s:o, s:I}", "number", (json_int_t)m->step, "since", json_time(m->step_wall_ns), "age_ms",
+		      (json_int_t)((clock_now_ns() - route->watch.step_since_ns) / NS_PER_MS)));
+	add(json, "sides",
+	    json_pack("{s:o, s:o}", "legacy", side_json(control, route, &stats, PHX_LEGACY), "modern",
+		      side_json(control, route, &stats, PHX_MODERN)));
+	add(json, "synthetic",
+	    json_pack("{s:I}", "requests",
+		      (json_int_t)(stats.side[PHX_LEGACY].synthetic + stats.side[PHX_MODERN].synthetic)));
+	add(json, "arbiter",
+	    json_pack("{s:b, s:s}", "enabled", config->arbiter.enabled, "policy",
+		      config->arbiter.policy == POLICY_BOUNDED ? "bounded" : "literal"));
+	add(json, "paused", paused_json(m));
+	add(json, "rollback", rollback_json(m));
+	add(json, "verbs", view_verbs(control, route));
+	add(json, "badges", badges_json(route));
+	add(json, "etag", json_string(etag));
+	if (with_config)
+		add(json, "config", route_config_to_json(config));
+	return json;
+}
+
+json_t *view_routes(struct control *control)
+{
+	json_t *list = json_array();
+	registry_each(&control->registry, route)
+		json_array_append_new(list, view_route(control, route, false));
+	return json_pack("{s:o}", "routes", list);
+}
+
+void control_headline(const struct control *control, struct buf *out)
+{
+	const struct route *speaker = NULL;
+	unsigned best = 0;
+	registry_each(&control->registry, route)
+	{
+		unsigned rank = migration_state_rank(engine_state(&control->engine, route));
+		if (rank > best) {
+			best = rank;
+			speaker = route;
+		}
+	}
+	if (speaker)
+		engine_headline(&control->engine, speaker, out);
+	else
+		buf_append_str(out, "No Routes");
+}
+
+static json_t *totals_json(struct control *control, uint64_t side_errors_total)
+{
+	struct gateway_stats stats = {0};
+	if (control->gateway)
+		gateway_stats(control->gateway, &stats);
+	return json_pack("{s:I, s:I, s:I, s:o}", "requests", (json_int_t)stats.requests, "errors",
+			 (json_int_t)side_errors_total, "connections_active", (json_int_t)stats.connections_active,
+			 "rps", json_ms(control->rps));
+}
+
+json_t *view_status(struct control *control)
+{
+	struct moment now = moment_now();
+	struct gateway_stats stats = {0};
+	if (control->gateway)
+		gateway_stats(control->gateway, &stats);
+	json_t *listen = json_array();
+	const char *text;
+	for (size_t i = 0; control->gateway && (text = gateway_listen_text(control->gateway, i)); i++)
+		json_array_append_new(listen, json_string(text));
+	struct buf headline = {0};
+	control_headline(control, &headline);
+	json_t *routes = json_array();
+	uint64_t errors = 0;
+	for (unsigned i = 1; i < GATEWAY_ERROR_COUNT; i++)
+		errors += stats.errors[i];
+	registry_each(&control->registry, route)
+		json_array_append_new(routes, view_route(control, route, false));
+	static const char *const kinds[] = {"file", "memory", "redis"};
+	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "version", PHOENIX_VERSION, "instance",
+				 control->instance, "started_at", json_time(control->started.wall_ns), "now",
+				 json_time(now.wall_ns), "uptime_ms",
+				 (json_int_t)((now.ns - control->started.ns) / NS_PER_MS), "workers",
+				 (json_int_t)stats.workers, "listen", listen);
+	if (!json)
+		return NULL;
+	add(json, "config",
+	    json_pack("{s:o, s:o, s:b, s:o}", "file", json_text(slice_str(control->config_path)), "loaded_at",
+		      json_time(control->loaded_wall_ns), "last_reload_successful", control->reload_ok,
+		      "last_reload_error", json_text_or_null(control->reload_error)));
+	add(json, "store",
+	    json_pack("{s:s, s:b, s:o}", "kind", kinds[control->config->state.kind], "ok", control->state.ok,
+		      "error", json_text_or_null(control->state.error)));
+	add(json, "headline", text_of(&headline));
+	add(json, "totals", totals_json(control, errors));
+	add(json, "routes", routes);
+	return json;
+}
+
+json_t *view_differences(struct control *control, struct route *route)
+{
+	struct facts_view view;
+	facts_read(control->facts, route->slot, &view);
+	return json_pack("{s:o, s:I, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "samples",
+			 (json_int_t)view.build_samples, "mismatches", (json_int_t)view.build_mismatches, "groups",
+			 facts_differences(control->facts, route->slot));
+}
+
+json_t *view_decisions(struct control *control, struct route *route, size_t limit)
+{
+	return json_pack("{s:o, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "decisions",
+			 journal_list(&route->ledger, limit));
+}
+
+json_t *view_series(struct control *control, struct route *route)
+{
+	return json_pack("{s:o, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "interval_ms",
+			 (json_int_t)SERIES_INTERVAL_MS, "points", series_to_json(route->series));
+}
+
+json_t *view_events(struct control *control, uint64_t since, size_t limit)
+{
+	return json_pack("{s:o}", "events", events_since(&control->events, since, limit));
+}
+
+json_t *view_audit(struct control *control, size_t limit)
+{
+	return json_pack("{s:o}", "entries", journal_list(&control->audit, limit));
+}
+
+static void add_upstream(void *context, const struct gateway_upstream_info *info)
+{
+	json_array_append_new(context,
+			      json_pack("{s:o, s:i, s:b, s:o, s:I, s:I, s:I}", "host",
+					json_text(slice_str(info->host)), "port", (int)info->port, "down",
+					info->down, "last_error", json_text_or_null(info->last_error), "active",
+					(json_int_t)info->active, "idle", (json_int_t)info->idle, "addresses",
+					(json_int_t)info->addresses));
+}
+
+json_t *view_data_path(struct control *control)
+{
+	json_t *upstreams = json_array();
+	struct gateway_stats stats = {0};
+	if (control->gateway) {
+		gateway_upstreams(control->gateway, add_upstream, upstreams);
+		gateway_stats(control->gateway, &stats);
+	}
+	json_t *connections = json_pack("{s:I, s:I, s:I}", "active", (json_int_t)stats.connections_active, "accepted",
+					(json_int_t)stats.connections_accepted, "refused",
+					(json_int_t)stats.connections_refused);
+	json_t *upstream = json_pack("{s:I, s:I, s:I, s:I, s:I}", "connects", (json_int_t)stats.upstream_connects,
+				     "connect_failures", (json_int_t)stats.upstream_connect_failures, "reused",
+				     (json_int_t)stats.upstream_reused, "active", (json_int_t)stats.upstream_active,
+				     "idle", (json_int_t)stats.upstream_idle);
+	return json_pack("{s:s, s:{s:s, s:[]}, s:o, s:I, s:o, s:o, s:I, s:I}", "path", "daemon", "xdp", "mode",
+			 "off", "interfaces", "upstreams", upstreams, "workers", (json_int_t)stats.workers,
+			 "connections", connections, "upstream_connections", upstream, "shadow_active",
+			 (json_int_t)stats.shadow_active, "buffers_starved", (json_int_t)stats.buffers_starved);
+}
+
+json_t *view_config(struct control *control)
+{
+	json_t *json = config_to_json(control->config);
+	json_t *routes = json_array();
+	registry_each(&control->registry, route)
+		json_array_append_new(routes, route_config_to_json(route_config_of(route)));
+	if (!json)
+		return NULL;
+	add(json, "routes", routes);
+	add(json, "file", json_text(slice_str(control->config_path)));
+	return json;
+}

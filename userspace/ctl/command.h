@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command: what phoenixctl can do, as two tables: options and commands.
+ *
+ * The tables make everything: reading the command line, its errors with "did you mean", `--help`,
+ * `help COMMAND` and the completion script of bash. A new verb is one row and one handler.
+ */
+#ifndef PHOENIX_CTL_COMMAND_H
+#define PHOENIX_CTL_COMMAND_H
+
+#include "base/buf.h"
+#include "ctl/client.h"
+#include "ctl/format.h"
+
+#include <stdint.h>
+
+/* X(NAME, long name, letter or 0, value or NULL, help) */
+#define CTL_OPTIONS(X)                                                                                       \
+	X(ADMIN, "admin", 0, "URL", "the daemon: unix:/path or http://host:port (also PHOENIX_ADMIN)")       \
+	X(TOKEN_FILE, "token-file", 0, "FILE", "token of the admin interface (or PHOENIX_TOKEN)")            \
+	X(HELP, "help", 'h', NULL, "this text; after a command, the command's")                              \
+	X(OUTPUT, "output", 'o', "table|json", "how to print (default: table)")                              \
+	X(WATCH, "watch", 'w', NULL, "go on showing it; in a pipe one line a change")                        \
+	X(WAIT_FOR, "wait-for", 0, "STATE", "wait for complete, paused, holding, rolled-back, migrating, …") \
+	X(TIMEOUT, "timeout", 0, "TIME", "give up after this long (30m, 90s) with exit 12")                  \
+	X(REASON, "reason", 0, "TEXT", "why, for the audit log and the others")                              \
+	X(FOLLOW, "follow", 'f', NULL, "go on printing as they happen")                                      \
+	X(LIMIT, "limit", 'n', "N", "print at most N, the newest")                                           \
+	X(DRY_RUN, "dry-run", 0, NULL, "only say what it would change")                                      \
+	X(REMOVE, "remove", 0, NULL, "take the pointers off the list instead")                               \
+	X(ID, "id", 0, "ID", "of the new route")                                                             \
+	X(METHOD, "method", 0, "METHOD", "of the new route: GET or GET,POST or '*' (the default)")           \
+	X(PATH, "path", 0, "PATH", "of the new route: /users, /users/* or /users/{id}")                      \
+	X(LEGACY_URL, "legacy-url", 0, "URL", "where the legacy service is")                                 \
+	X(MODERN_URL, "modern-url", 0, "URL", "where the modern service is")                                 \
+	X(WEIGHT, "weight", 0, "WEIGHT", "share of the modern service at first (default: 0)")
+
+enum ctl_option {
+#define X(name, word, letter, value, help) OPTION_##name,
+	CTL_OPTIONS(X)
+#undef X
+		OPTION_COUNT
+};
+
+#define OPTION_BIT(name) (UINT32_C(1) << OPTION_##name)
+/* Every command takes these; the second set is for those that talk to the daemon. */
+#define OPTIONS_ALWAYS OPTION_BIT(HELP)
+#define OPTIONS_DAEMON (OPTION_BIT(ADMIN) | OPTION_BIT(TOKEN_FILE))
+
+#define CTL_ARGUMENTS_MAX 64
+
+struct ctl;
+struct ctl_command;
+
+/* A command line that was understood; everything borrowed from argv. */
+struct ctl_line {
+	const struct ctl_command *command; /* NULL: no command was named */
+	const char *arguments[CTL_ARGUMENTS_MAX];
+	size_t argument_count;
+	const char *options[OPTION_COUNT]; /* NULL when not given; "" for an option without a value */
+};
+
+struct ctl_command {
+	const char *words;     /* "route add" */
+	const char *arguments; /* "ROUTE [POINTER]...": gives the counts, the help and the completion */
+	uint32_t options;      /* OPTION_BIT()s besides OPTIONS_ALWAYS */
+	const char *help;      /* one line */
+	const char *more;      /* paragraphs for `help COMMAND`; NULL = none */
+	int (*run)(struct ctl *ctl, const struct ctl_line *line); /* returns an exit status */
+};
+
+/* Ends with a row whose words are NULL. */
+extern const struct ctl_command ctl_commands[];
+
+/* What a handler works with. */
+struct ctl {
+	struct client *client; /* NULL for commands without OPTIONS_DAEMON */
+	struct style out, err; /* of stdout and stderr */
+	bool json;	       /* -o json */
+	const volatile sig_atomic_t *interrupted;
+};
+
+/*
+ * Reads argv[1..]. Returns CTL_DONE, or CTL_USAGE with one sentence (and its suggestion) in `why`. With
+ * --help the arguments of the command are not counted.
+ */
+int ctl_line_parse(int argc, char **argv, struct ctl_line *line, struct buf *why);
+/* The command whose words begin at words[0]; *used tells how many of them it has. NULL when there is none. */
+const struct ctl_command *ctl_command_find(const char *const *words, size_t count, size_t *used);
+
+void ctl_help(struct buf *out);
+void ctl_help_command(const struct ctl_command *command, struct buf *out);
+/* Every command whose first word this is ("route"). */
+void ctl_help_group(const char *word, struct buf *out);
+void ctl_completion_bash(struct buf *out);
+
+#endif

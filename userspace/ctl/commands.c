@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * commands: the table of everything phoenixctl can do, and the three commands that only need the table.
+ */
+#include "ctl/field.h"
+#include "ctl/handlers.h"
+#include "ctl/talk.h"
+#include "config_report.h"
+
+#define VERSION_TIMEOUT_MS 1000u
+
+#define READ   (OPTIONS_DAEMON | OPTION_BIT(OUTPUT))
+#define CHANGE (OPTIONS_DAEMON | OPTION_BIT(OUTPUT) | OPTION_BIT(REASON))
+
+const struct ctl_command ctl_commands[] = {
+	{"status", "[ROUTE]", READ | OPTION_BIT(WATCH) | OPTION_BIT(WAIT_FOR) | OPTION_BIT(TIMEOUT),
+	 "how the migration stands: all routes, or one in full",
+	 "With --wait-for it returns when ROUTE (without ROUTE: every route) has reached the state: 0 when "
+	 "it\n"
+	 "has, 10 when a route was rolled back instead, 12 when --timeout is over. A daemon that restarts "
+	 "on\n"
+	 "the way is waited for. With --watch -o json each change is one JSON text on a line of its own.",
+	 run_status},
+	{"route ls", "", READ, "the routes and where they go", NULL, run_route_ls},
+	{"route add", "[FILE]",
+	 CHANGE | OPTION_BIT(ID) | OPTION_BIT(METHOD) | OPTION_BIT(PATH) | OPTION_BIT(LEGACY_URL) |
+		 OPTION_BIT(MODERN_URL) | OPTION_BIT(WEIGHT),
+	 "add a route: from a file (- is stdin) or from options",
+	 "FILE holds one element of \"routes\" of the configuration, as JSON. It is checked here before the\n"
+	 "daemon sees it. With options: --id, --path, --legacy-url and --modern-url are needed.",
+	 run_route_add},
+	{"route rm", "ROUTE", CHANGE, "remove a route that was added at run time", NULL, run_route_rm},
+	{"weight get", "ROUTE", READ, "the share of the modern service: wanted, set and seen", NULL,
+	 run_weight_get},
+	{"weight set", "ROUTE WEIGHT", CHANGE, "set the share of the modern service (0.35 or 35%)",
+	 "It takes effect on the next request. WEIGHT is a fraction from 0 to 1 or a percentage.",
+	 run_weight_set},
+	{"start", "ROUTE", CHANGE, "begin the migration", NULL, run_verb},
+	{"pause", "ROUTE", CHANGE, "stop changing the weight; traffic goes on as it is", NULL, run_verb},
+	{"resume", "ROUTE", CHANGE, "go on after a pause", NULL, run_verb},
+	{"promote", "ROUTE", CHANGE, "take the next step now, without waiting for evidence", NULL, run_verb},
+	{"rollback", "ROUTE", CHANGE, "send everything to the legacy service, in every state", NULL,
+	 run_verb},
+	{"retry", "ROUTE", CHANGE, "begin again after a rollback", NULL, run_verb},
+	{"decisions", "ROUTE", READ | OPTION_BIT(LIMIT), "what was decided and on which evidence", NULL,
+	 run_decisions},
+	{"diff ls", "ROUTE", READ, "where the answers of the two services differ, grouped by pointer", NULL,
+	 run_diff_ls},
+	{"diff show", "ROUTE [GROUP]", READ | OPTION_BIT(LIMIT), "differences with redacted samples",
+	 "GROUP is a number or a pointer as \"diff ls\" prints them; -n limits the samples of each group.",
+	 run_diff_show},
+	{"diff ignore", "ROUTE [POINTER]...", CHANGE | OPTION_BIT(DRY_RUN) | OPTION_BIT(REMOVE),
+	 "ignore differences at these pointers from now on",
+	 "POINTER is an RFC 6901 pointer, with * for any element: /meta/generated_at or /data/*/fee.\n"
+	 "Without pointers it prints the list. With --dry-run nothing changes and the effect is printed.",
+	 run_diff_ignore},
+	{"trace", "METHOD URL", READ, "what would happen to this request, asked of the real data path", NULL,
+	 run_trace},
+	{"events", "", READ | OPTION_BIT(FOLLOW) | OPTION_BIT(LIMIT), "what happened, the newest last",
+	 "With -f it goes on as events happen and survives a restart of the daemon; with -o json then one\n"
+	 "event a line.",
+	 run_events},
+	{"config check", "FILE", OPTION_BIT(OUTPUT),
+	 "check a configuration file; needs no daemon (exit 0 or 3)", NULL, run_config_check},
+	{"config show", "", READ, "the configuration in effect, with every default", NULL, run_config_show},
+	{"config diff", "[FILE]", READ, "what a reload of the file would change",
+	 "FILE defaults to the one the daemon was started with.", run_config_diff},
+	{"config reload", "", CHANGE, "make the daemon read its file again; a bad file changes nothing", NULL,
+	 run_config_reload},
+	{"config schema", "", OPTION_BIT(OUTPUT), "JSON Schema of the configuration; needs no daemon", NULL,
+	 run_config_schema},
+	{"doctor", "[FILE]", READ, "look for what keeps the gateway from working, with remedies",
+	 "FILE is the configuration to check; it defaults to the daemon's, or /etc/phoenix/phoenix.json.",
+	 run_doctor},
+	{"completion bash", "", 0, "completion script for bash: source <(phoenixctl completion bash)", NULL,
+	 run_completion},
+	{"version", "", READ, "versions of this program and of the daemon, if there is one", NULL,
+	 run_version},
+	{"help", "[COMMAND]...", 0, "help on a command", NULL, run_help},
+	{0},
+};
+
+int run_help(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct buf out = {0};
+	size_t used = 0;
+	const struct ctl_command *command = ctl_command_find(line->arguments, line->argument_count, &used);
+
+	if (line->argument_count == 0) {
+		ctl_help(&out);
+	} else if (command && used == line->argument_count) {
+		ctl_help_command(command, &out);
+	} else {
+		for (const struct ctl_command *c = ctl_commands; c->words && line->argument_count == 1; c++) {
+			size_t len = strlen(line->arguments[0]);
+			if (strncmp(c->words, line->arguments[0], len) == 0 && c->words[len] == ' ') {
+				ctl_help_group(line->arguments[0], &out);
+				return talk_write(ctl, &out);
+			}
+		}
+		talk_error(ctl, "there is no command %s; \"phoenixctl help\" lists them",
+			   quote(slice_str(line->arguments[0])).text);
+		return CTL_USAGE;
+	}
+	return talk_write(ctl, &out);
+}
+
+int run_completion(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct buf out = {0};
+	ctl_completion_bash(&out);
+	return talk_write(ctl, &out);
+}
+
+/* An unreachable daemon is no failure here: the question was about this program first. */
+int run_version(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct answer answer;
+	struct buf out = {0};
+	const char *daemon = NULL;
+
+	if (client_call(ctl->client, "GET", "/admin/status", NULL, NULL, VERSION_TIMEOUT_MS, &answer) ==
+	    CTL_DONE)
+		daemon = field_text(answer.json, "version", NULL);
+	int status;
+	if (ctl->json) {
+		json_t *json = json_pack("{s:s, s:s?}", "phoenixctl", PHOENIX_VERSION, "phoenixd", daemon);
+		status = talk_json(ctl, json);
+		json_decref(json);
+	} else {
+		buf_append_str(&out, "phoenixctl " PHOENIX_VERSION "\n");
+		if (daemon) {
+			buf_append_str(&out, "phoenixd ");
+			format_clean(&out, daemon);
+			buf_append_char(&out, '\n');
+		}
+		status = talk_write(ctl, &out);
+	}
+	answer_fini(&answer);
+	return status;
+}

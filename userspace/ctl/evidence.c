@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* evidence: on what a route is judged: the ledger of decisions, and the differences that were found. */
+#include "ctl/field.h"
+#include "ctl/handlers.h"
+#include "ctl/parse.h"
+#include "ctl/talk.h"
+#include "config_report.h"
+
+#include <stdlib.h>
+
+#define EXAMPLES_SHOWN	3
+#define BODY_COLUMNS	400
+#define IGNORE_ATTEMPTS 4
+
+/* The value of -n, or `otherwise`. CTL_DONE or CTL_USAGE. */
+static int read_limit(const struct ctl *ctl, const struct ctl_line *line, uint64_t otherwise, uint64_t *limit)
+{
+	struct buf why = {0};
+	*limit = otherwise;
+	if (!line->options[OPTION_LIMIT])
+		return CTL_DONE;
+	if (parse_count("--limit", line->options[OPTION_LIMIT], 1, 100000, limit, &why) == 0)
+		return CTL_DONE;
+	talk_error(ctl, "%s", buf_cstr(&why));
+	buf_fini(&why);
+	return CTL_USAGE;
+}
+
+static void decision_row(struct table *table, const json_t *decision)
+{
+	const char *action = field_text(decision, "action", "?");
+	enum tint tint = strcmp(action, "rollback") == 0   ? TINT_RED
+			 : strcmp(action, "promote") == 0  ? TINT_GREEN
+			 : strcmp(action, "complete") == 0 ? TINT_GREEN
+							   : TINT_NONE;
+	struct buf weight = {0};
+
+	format_percent(&weight, field_number(decision, "weight_old"));
+	buf_append_str(&weight, " -> ");
+	format_percent(&weight, field_number(decision, "weight_new"));
+	table_cell(table, TINT_DIM, "%s", field_text(decision, "at", "?"));
+	table_cell(table, tint, "%s", action);
+	table_cell(table, TINT_NONE, "%s", buf_cstr(&weight));
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(decision, "n"));
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(decision, "mismatches"));
+	table_cell(table, TINT_NONE, "%s", field_text(decision, "by", "?"));
+	table_cell(table, TINT_NONE, "%s", field_text(decision, "reason", ""));
+	buf_fini(&weight);
+}
+
+int run_decisions(struct ctl *ctl, const struct ctl_line *line)
+{
+	json_t *answer = NULL, *decisions;
+	struct table table = {0};
+	struct buf out = {0};
+	uint64_t limit;
+	char format[64];
+
+	int status = read_limit(ctl, line, 50, &limit);
+	if (status)
+		return status;
+	snprintf(format, sizeof(format), "/admin/routes/%%s/decisions?limit=%llu", (unsigned long long)limit);
+	status = talk_route(ctl, "decisions of", "GET", format, line->arguments[0], NULL, &answer);
+	if (status)
+		return status;
+	if (ctl->json) {
+		status = talk_json(ctl, answer);
+		json_decref(answer);
+		return status;
+	}
+	static const char *const titles[] = {"AT",	   "ACTION", "WEIGHT", "SAMPLES",
+					     "MISMATCHES", "BY",     "REASON"};
+	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+		table_column(&table, titles[i], i == 3 || i == 4);
+	decisions = field(answer, "decisions");
+	size_t count = json_array_size(decisions);
+	for (size_t i = count > limit ? count - limit : 0; i < count; i++)
+		decision_row(&table, json_array_get(decisions, i));
+	table_render(&table, &ctl->out, &out);
+	table_fini(&table);
+	json_decref(answer);
+	return talk_write(ctl, &out);
+}
+
+int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
+{
+	json_t *answer = NULL, *group;
+	struct table table = {0};
+	struct buf out = {0};
+	size_t i;
+
+	int status = talk_route(ctl, "differences of", "GET", "/admin/routes/%s/diffs", line->arguments[0],
+				NULL, &answer);
+	if (status)
+		return status;
+	if (ctl->json) {
+		status = talk_json(ctl, answer);
+		json_decref(answer);
+		return status;
+	}
+	static const char *const titles[] = {"GROUP", "COUNT", "KIND", "POINTER", "LAST SEEN", ""};
+	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
+		table_column(&table, titles[c], c < 2);
+	json_array_foreach(field(answer, "groups"), i, group)
+	{
+		bool ignored = field_true(group, "ignored");
+		enum tint tint = ignored ? TINT_DIM : TINT_NONE;
+		table_cell(&table, tint, "%zu", i + 1);
+		table_cell(&table, tint, "%llu", (unsigned long long)field_count(group, "count"));
+		table_cell(&table, tint, "%s", field_text(group, "kind", "?"));
+		table_cell(&table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(group, "pointer", "-"));
+		table_cell(&table, tint, "%s", field_text(group, "last_at", "-"));
+		table_cell(&table, tint, "%s", ignored ? "ignored" : "");
+	}
+	if (i)
+		table_render(&table, &ctl->out, &out);
+	else
+		talk_note(ctl, "no differences in %llu samples",
+			  (unsigned long long)field_count(answer, "samples"));
+	table_fini(&table);
+	json_decref(answer);
+	return talk_write(ctl, &out);
+}
+
+static void example_row(struct buf *out, const struct ctl *ctl, const char *name, enum tint tint,
+			const char *text)
+{
+	struct buf clean = {0};
+	size_t bytes = 0, columns = 0;
+
+	format_clean(&clean, text);
+	buf_cstr(&clean);
+	for (; bytes < clean.len &&
+	       (columns < BODY_COLUMNS || ((unsigned char)clean.data[bytes] & 0xc0) == 0x80);
+	     bytes++)
+		columns += ((unsigned char)clean.data[bytes] & 0xc0) != 0x80;
+	tint_printf(out, ctl->out.colour, TINT_DIM, "    %-9s", name);
+	tint_begin(out, ctl->out.colour, tint);
+	buf_append(out, clean.data, bytes);
+	tint_end(out, ctl->out.colour, tint);
+	buf_append_str(out, bytes < clean.len ? " ...\n" : "\n");
+	buf_fini(&clean);
+}
+
+static void screen_example(const struct ctl *ctl, const json_t *example, struct buf *out)
+{
+	struct buf text = {0};
+
+	buf_append_str(out, "  ");
+	format_clean(out, field_text(example, "at", "?"));
+	buf_append_char(out, ' ');
+	format_clean(out, field_text(example, "method", "?"));
+	buf_append_char(out, ' ');
+	format_clean(out, field_text(example, "target", "?"));
+	buf_append_str(out, ", request ");
+	format_clean(out, field_text(example, "request_id", "?"));
+	buf_append_str(out, ", served by ");
+	format_clean(out, field_text(example, "side", "?"));
+	buf_append_char(out, '\n');
+	if (field_text(example, "pointer", NULL))
+		example_row(out, ctl, "at", TINT_NONE, field_text(example, "pointer", ""));
+	buf_printf(&text, "%llu  %s", (unsigned long long)field_count(example, "legacy_status"),
+		   field_text(example, "legacy", "-"));
+	example_row(out, ctl, "legacy", TINT_GREEN, buf_cstr(&text));
+	buf_reset(&text);
+	buf_printf(&text, "%llu  %s", (unsigned long long)field_count(example, "modern_status"),
+		   field_text(example, "modern", "-"));
+	example_row(out, ctl, "modern", TINT_RED, buf_cstr(&text));
+	if (*field_text(example, "request", ""))
+		example_row(out, ctl, "request", TINT_NONE, field_text(example, "request", ""));
+	if (*field_text(example, "legacy_body", ""))
+		example_row(out, ctl, "legacy <", TINT_NONE, field_text(example, "legacy_body", ""));
+	if (*field_text(example, "modern_body", ""))
+		example_row(out, ctl, "modern <", TINT_NONE, field_text(example, "modern_body", ""));
+	buf_fini(&text);
+}
+
+/* Whether `wanted` (a number of `diff ls`, a pointer or a key; NULL = all) means this group. */
+static bool group_wanted(const json_t *group, size_t index, const char *wanted)
+{
+	char number[24];
+	snprintf(number, sizeof(number), "%zu", index + 1);
+	return !wanted || strcmp(wanted, number) == 0 ||
+	       strcmp(wanted, field_text(group, "pointer", "")) == 0 ||
+	       strcmp(wanted, field_text(group, "key", "")) == 0;
+}
+
+int run_diff_show(struct ctl *ctl, const struct ctl_line *line)
+{
+	const char *wanted = line->argument_count > 1 ? line->arguments[1] : NULL;
+	json_t *answer = NULL, *group, *chosen = json_array();
+	struct buf out = {0};
+	uint64_t limit;
+	size_t i;
+
+	int status = read_limit(ctl, line, EXAMPLES_SHOWN, &limit);
+	if (status == CTL_DONE)
+		status = talk_route(ctl, "differences of", "GET", "/admin/routes/%s/diffs",
+				    line->arguments[0], NULL, &answer);
+	if (status)
+		goto out;
+	json_array_foreach(field(answer, "groups"), i, group)
+	{
+		json_t *examples = field(group, "examples");
+		if (!group_wanted(group, i, wanted))
+			continue;
+		json_array_append(chosen, group);
+		buf_printf(&out, "%s%zu  ", out.len ? "\n" : "", i + 1);
+		tint_begin(&out, ctl->out.colour, TINT_BOLD);
+		format_clean(&out, field_text(group, "key", "?"));
+		tint_end(&out, ctl->out.colour, TINT_BOLD);
+		buf_printf(&out, ", %llu times%s\n", (unsigned long long)field_count(group, "count"),
+			   field_true(group, "ignored") ? ", ignored" : "");
+		for (size_t k = 0; k < json_array_size(examples) && k < limit; k++)
+			screen_example(ctl, json_array_get(examples, k), &out);
+	}
+	if (wanted && json_array_size(chosen) == 0) {
+		talk_error(ctl, "there is no group %s; \"phoenixctl diff ls %s\" lists them",
+			   quote(slice_str(wanted)).text, line->arguments[0]);
+		status = CTL_FAILED;
+	} else if (ctl->json) {
+		json_object_set(answer, "groups", chosen);
+		status = talk_json(ctl, answer);
+	} else {
+		status = talk_write(ctl, &out);
+	}
+out:
+	buf_fini(&out);
+	json_decref(chosen);
+	json_decref(answer);
+	return status;
+}
+
+/* The list with the pointers of the command line added or taken off. New reference. */
+static json_t *edited_list(const json_t *before, const struct ctl_line *line)
+{
+	bool remove = line->options[OPTION_REMOVE] != NULL;
+	json_t *after = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(before, i, item)
+	{
+		bool named = false;
+		for (size_t k = 1; k < line->argument_count; k++)
+			named = named || strcmp(line->arguments[k], json_string_value(item) ?: "") == 0;
+		if (!named || !remove)
+			json_array_append(after, item);
+	}
+	for (size_t k = 1; k < line->argument_count && !remove; k++) {
+		bool there = false;
+		json_array_foreach(after, i, item) there =
+			there || strcmp(line->arguments[k], json_string_value(item) ?: "") == 0;
+		if (!there)
+			json_array_append_new(after, json_string(line->arguments[k]));
+	}
+	return after;
+}
+
+static int print_ignores(const struct ctl *ctl, const json_t *list, const json_t *answer)
+{
+	struct buf out = {0};
+	json_t *item;
+	size_t i;
+
+	if (ctl->json)
+		return talk_json(ctl, answer);
+	json_array_foreach(list, i, item)
+	{
+		format_clean(&out, json_string_value(item) ?: "?");
+		buf_append_char(&out, '\n');
+	}
+	if (field(answer, "would_change"))
+		talk_note(ctl,
+			  "dry run, nothing changed: it would silence %llu groups with %llu mismatches; %llu "
+			  "would "
+			  "still differ",
+			  (unsigned long long)field_count(answer, "would_change.groups_silenced"),
+			  (unsigned long long)field_count(answer, "would_change.mismatches_silenced"),
+			  (unsigned long long)field_count(answer, "would_change.still_mismatching"));
+	if (i == 0)
+		talk_note(ctl, "nothing is ignored");
+	return talk_write(ctl, &out);
+}
+
+/* One read-edit-write of the list; the etag makes sure that nobody else's edit in between is lost. */
+static int ignore_once(struct ctl *ctl, const struct ctl_line *line, const char *read, const char *write,
+		       struct answer *answer)
+{
+	int status = client_call(ctl->client, "GET", read, NULL, NULL, TALK_TIMEOUT_MS, answer);
+	if (status)
+		return status;
+	json_t *before = field(answer->json, "config.compare.ignore");
+	if (!before)
+		before = field(answer->json, "consistency.ignored_pointers");
+	if (line->argument_count == 1)
+		return print_ignores(ctl, before, before);
+
+	char etag[sizeof(answer->etag)];
+	const char *member = field_text(answer->json, "etag", "");
+	/* The member is shown without or with its quotes; the header is exact. */
+	snprintf(etag, sizeof(etag), "%s", *answer->etag ? answer->etag : *member == '"' ? member : "");
+	json_t *body = talk_reason(line);
+	json_object_set_new(body, "ignore", edited_list(before, line));
+	answer_fini(answer);
+	status = client_call(ctl->client, "PUT", write, body, etag, TALK_TIMEOUT_MS, answer);
+	json_decref(body);
+	return status ? status : print_ignores(ctl, field(answer->json, "ignore"), answer->json);
+}
+
+int run_diff_ignore(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct answer answer = {0};
+	struct buf why = {0};
+	int status = CTL_CONFLICT;
+
+	for (size_t i = 1; i < line->argument_count; i++)
+		if (parse_pointer(line->arguments[i], &why) < 0) {
+			talk_error(ctl, "%s", buf_cstr(&why));
+			buf_fini(&why);
+			return CTL_USAGE;
+		}
+	char *read = client_path("/admin/routes/%s", line->arguments[0]);
+	char *write = client_path(line->options[OPTION_DRY_RUN] ? "/admin/routes/%s/ignore?dry_run=true"
+								: "/admin/routes/%s/ignore",
+				  line->arguments[0]);
+	for (int i = 0; i < IGNORE_ATTEMPTS && read && write; i++) {
+		answer_fini(&answer);
+		status = ignore_once(ctl, line, read, write, &answer);
+		if (answer.status != 412) /* somebody was faster: read again */
+			break;
+	}
+	if (status && answer.message.len)
+		talk_error(ctl, "ignore list of %s: %s", line->arguments[0], buf_cstr(&answer.message));
+	answer_fini(&answer);
+	free(read);
+	free(write);
+	return status;
+}

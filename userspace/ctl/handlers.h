@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* handlers: one function a row of the command table (commands.c), grouped by the file that has them. */
+#ifndef PHOENIX_CTL_HANDLERS_H
+#define PHOENIX_CTL_HANDLERS_H
+
+#include "ctl/command.h"
+
+/* status.c */
+int run_status(struct ctl *ctl, const struct ctl_line *line);
+/* routes.c */
+int run_route_ls(struct ctl *ctl, const struct ctl_line *line);
+int run_route_add(struct ctl *ctl, const struct ctl_line *line);
+int run_route_rm(struct ctl *ctl, const struct ctl_line *line);
+int run_weight_get(struct ctl *ctl, const struct ctl_line *line);
+int run_weight_set(struct ctl *ctl, const struct ctl_line *line);
+int run_verb(struct ctl *ctl, const struct ctl_line *line);
+int run_trace(struct ctl *ctl, const struct ctl_line *line);
+/* evidence.c */
+int run_decisions(struct ctl *ctl, const struct ctl_line *line);
+int run_diff_ls(struct ctl *ctl, const struct ctl_line *line);
+int run_diff_show(struct ctl *ctl, const struct ctl_line *line);
+int run_diff_ignore(struct ctl *ctl, const struct ctl_line *line);
+/* configuration.c */
+int run_config_check(struct ctl *ctl, const struct ctl_line *line);
+int run_config_show(struct ctl *ctl, const struct ctl_line *line);
+int run_config_diff(struct ctl *ctl, const struct ctl_line *line);
+int run_config_reload(struct ctl *ctl, const struct ctl_line *line);
+int run_config_schema(struct ctl *ctl, const struct ctl_line *line);
+/* events.c */
+int run_events(struct ctl *ctl, const struct ctl_line *line);
+/* doctor.c */
+int run_doctor(struct ctl *ctl, const struct ctl_line *line);
+/* commands.c */
+int run_help(struct ctl *ctl, const struct ctl_line *line);
+int run_completion(struct ctl *ctl, const struct ctl_line *line);
+int run_version(struct ctl *ctl, const struct ctl_line *line);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * talk: what every command of phoenixctl does the same way: ask the daemon, complain on stderr, print
+ * data on stdout.
+ */
+#ifndef PHOENIX_CTL_TALK_H
+#define PHOENIX_CTL_TALK_H
+
+#include "ctl/command.h"
+
+#include <jansson.h>
+
+#define TALK_TIMEOUT_MS 15000u
+
+/* "phoenixctl: …" on stderr. */
+void talk_error(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line on stderr that is no error: progress, hints. */
+void talk_note(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes `out` to stdout and frees it. CTL_DONE, or CTL_FAILED when it is incomplete or stdout is gone. */
+int talk_write(const struct ctl *ctl, struct buf *out);
+/* Prints JSON, indented and with a line end. */
+int talk_json(const struct ctl *ctl, const json_t *json);
+
+/*
+ * Sends a request and says on stderr what went wrong ("phoenixctl: WHAT: …"). Returns an exit status; with
+ * CTL_DONE *out (when not NULL) is a new reference, JSON null when the answer was empty.
+ */
+int talk_request(const struct ctl *ctl, const char *what, const char *method, const char *path,
+		 const json_t *body, json_t **out);
+/* The same for a path about one route: `format` has one %s for its id. An unknown id is met with the
+ * nearest known one. */
+int talk_route(const struct ctl *ctl, const char *what, const char *method, const char *format,
+	       const char *route, const json_t *body, json_t **out);
+/* {"reason": …}, or {} without one. New reference. */
+json_t *talk_reason(const struct ctl_line *line);
+
+#endif

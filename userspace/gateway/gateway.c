@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gateway: the daemon path as a whole: listeners opened, workers started and stopped, routes published.
+ *
+ * All listeners of all workers are bound before the first thread runs, so a port that is taken is an error
+ * at start and never half a service.
+ */
+#include "gateway/gateway.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/worker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG  4096
+#define RESOLVE_WAIT_MS 2000
+
+/* --- listeners ------------------------------------------------------------------------------------------ */
+
+static int listen_resolve(const struct config_listen *listen, uint16_t port, struct sockaddr_storage *out,
+			  socklen_t *len, struct buf *why)
+{
+	char service[8];
+	snprintf(service, sizeof(service), "%u", port);
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+	int err = getaddrinfo(listen->host, service, &hints, &found);
+	if (err) {
+		buf_printf(why, "listen %s: %s", listen->text, gai_strerror(err));
+		return -EINVAL;
+	}
+	memcpy(out, found->ai_addr, found->ai_addrlen);
+	*len = found->ai_addrlen;
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int listen_failed(const struct config_listen *listen, int err, struct buf *why)
+{
+	const char *hint = "";
+	if (err == EADDRINUSE)
+		hint = "; another program has this port: stop it or choose another in \"listen\"";
+	else if (err == EACCES)
+		hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
+	buf_printf(why, "listen %s: %s%s", listen->text, strerror(err), hint);
+	return -err;
+}
+
+static int listen_open(const struct config_listen *where, uint16_t port, struct buf *why)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+	int err = listen_resolve(where, port, &address, &len, why);
+	if (err)
+		return err;
+	int one = 1, fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		goto fail;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
+		goto fail;
+	if (address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&address, len) || listen(fd, LISTEN_BACKLOG))
+		goto fail;
+	return fd;
+fail:
+	err = listen_failed(where, errno, why);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+/* SO_REUSEPORT lets a second daemon of the same user bind the same port silently and take half of the
+ * connections; a plain bind first tells. */
+static int listen_probe(const struct config_listen *where, struct buf *why)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+	int err = listen_resolve(where, where->port, &address, &len, why);
+	if (err || where->port == 0)
+		return err;
+	int one = 1, fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (address.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&address, len))
+		err = listen_failed(where, errno, why);
+	close(fd);
+	return err;
+}
+
+static char *listen_name(int fd, uint16_t *port)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	char host[64], service[8], text[80];
+	if (getsockname(fd, (struct sockaddr *)&address, &len) ||
+	    getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), service, sizeof(service),
+			NI_NUMERICHOST | NI_NUMERICSERV))
+		return NULL;
+	*port = (uint16_t)atoi(service);
+	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, service);
+	return strdup(text);
+}
+
+static int open_listeners(struct gateway *gateway, const struct config *config, struct buf *why)
+{
+	if (config->listen_count > GATEWAY_LISTENERS_MAX) {
+		buf_printf(why, "%zu listen addresses, at most %d", config->listen_count, GATEWAY_LISTENERS_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < config->listen_count; i++) {
+		uint16_t port = config->listen[i].port;
+		int err = listen_probe(&config->listen[i], why);
+		if (err)
+			return err;
+		for (unsigned w = 0; w < gateway->worker_count; w++) {
+			struct worker *worker = &gateway->workers[w];
+			int fd = listen_open(&config->listen[i], port, why);
+			if (fd < 0)
+				return fd;
+			worker->listeners[worker->listener_count++].fd = fd;
+			if (w == 0) {
+				/* Port 0: the first worker's socket chooses, the others follow. */
+				gateway->listen_text[i] = listen_name(fd, &port);
+				gateway->listen_count = i + 1;
+			}
+		}
+	}
+	return 0;
+}
+
+/* --- life ----------------------------------------------------------------------------------------------- */
+
+static void gateway_free(struct gateway *gateway)
+{
+	if (!gateway)
+		return;
+	for (unsigned w = 0; gateway->workers && w < gateway->worker_count; w++)
+		worker_fini(&gateway->workers[w]);
+	for (size_t i = 0; i < gateway->listen_count; i++)
+		free(gateway->listen_text[i]);
+	snapshot_put(gateway->snapshot);
+	endpoints_destroy(gateway->endpoints);
+	free(gateway->workers);
+	free(gateway);
+}
+
+/* Each connection needs a descriptor, and so does each upstream's. */
+static void raise_open_files(const struct limits_config *limits)
+{
+	struct rlimit limit;
+	rlim_t want = (rlim_t)limits->connections * 2 + 1024;
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= want)
+		return;
+	rlim_t had = limit.rlim_cur;
+	limit.rlim_cur = want;
+	if (limit.rlim_max < want)
+		limit.rlim_max = want;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	log_warn("gateway", "open files: limit is %llu (was %llu), limits.connections = %u may need %llu; set LimitNOFILE",
+		 (unsigned long long)limit.rlim_cur, (unsigned long long)had, limits->connections,
+		 (unsigned long long)want);
+}
+
+static int start_workers(struct gateway *gateway, struct buf *why)
+{
+	unsigned started = 0;
+	pthread_barrier_init(&gateway->started, NULL, gateway->worker_count + 1);
+	for (; started < gateway->worker_count; started++) {
+		int err = pthread_create(&gateway->workers[started].thread, NULL, worker_main,
+					 &gateway->workers[started]);
+		if (err) {
+			/* A barrier cannot be left with fewer than it was made for. */
+			log_error("gateway", "cannot start worker %u: %s", started, strerror(err));
+			abort();
+		}
+	}
+	pthread_barrier_wait(&gateway->started);
+	pthread_barrier_destroy(&gateway->started);
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		int err = gateway->workers[w].start_result;
+		if (err) {
+			buf_printf(why,
+				   "io_uring: %s; Phoenix needs Linux 6.1 or newer and "
+				   "kernel.io_uring_disabled = 0 (sysctl)",
+				   strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+int gateway_start(const struct gateway_options *options, struct gateway **out, struct buf *why)
+{
+	const struct config *config = options->config;
+	int err = -ENOMEM;
+	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	if (!gateway)
+		return err;
+	gateway->policy = options->policy;
+	gateway->sink = options->sink;
+	gateway->limits = config->limits;
+	gateway->budget.max_bytes = config->limits.sample_memory_bytes;
+	pthread_mutex_init(&gateway->mutex, NULL);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned count = config->workers ? config->workers : cores > 0 ? (unsigned)cores : 1;
+	count = count < GATEWAY_WORKERS_MAX ? count : GATEWAY_WORKERS_MAX;
+	raise_open_files(&gateway->limits);
+	gateway->workers = calloc(count, sizeof(*gateway->workers));
+	if (!gateway->workers)
+		goto fail;
+	for (; gateway->worker_count < count; gateway->worker_count++) {
+		err = worker_init(&gateway->workers[gateway->worker_count], gateway, gateway->worker_count);
+		if (err) {
+			buf_printf(why, "cannot prepare a worker: %s", strerror(-err));
+			goto fail;
+		}
+	}
+	err = endpoints_create(&gateway->endpoints);
+	if (err)
+		goto fail;
+	err = open_listeners(gateway, config, why);
+	if (err)
+		goto fail;
+	err = start_workers(gateway, why);
+	if (err) {
+		gateway_stop(gateway, 0);
+		return err;
+	}
+	*out = gateway;
+	return 0;
+fail:
+	gateway_free(gateway);
+	return err;
+}
+
+static void on_drain(struct worker *worker, struct worker_message *message)
+{
+	worker->draining = true;
+	for (unsigned i = 0; i < worker->listener_count; i++) {
+		if (worker->listeners[i].armed)
+			ring_cancel(&worker->ring, &worker->listeners[i].accept);
+		/* Without this the port would go on taking connections nobody accepts. */
+		shutdown(worker->listeners[i].fd, SHUT_RD);
+	}
+	downstream_drain(worker, false);
+}
+
+static void on_cut(struct worker *worker, struct worker_message *message)
+{
+	worker->cutting = true;
+}
+
+static bool all_gone(struct gateway *gateway)
+{
+	return atomic_load(&gateway->connections) == 0;
+}
+
+void gateway_stop(struct gateway *gateway, uint32_t drain_ms)
+{
+	if (!gateway)
+		return;
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		struct worker_message message = {.run = on_drain};
+		if (!gateway->workers[w].start_result)
+			worker_call(&gateway->workers[w], &message);
+	}
+	uint64_t until_ns = clock_now_ns() + drain_ms * NS_PER_MS;
+	while (!all_gone(gateway) && clock_now_ns() < until_ns)
+		usleep(5000);
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		struct worker_message message = {.run = on_cut};
+		if (!gateway->workers[w].start_result)
+			worker_call(&gateway->workers[w], &message);
+	}
+	for (unsigned w = 0; w < gateway->worker_count; w++)
+		pthread_join(gateway->workers[w].thread, NULL);
+	gateway_free(gateway);
+}
+
+/* --- routes --------------------------------------------------------------------------------------------- */
+
+static int compile_route(struct gateway *gateway, const struct gateway_route *route, struct snapshot_route *out)
+{
+	const struct route_config *config = route->config;
+	*out = (struct snapshot_route){
+		.config = config,
+		.slot = route->slot,
+		.generation = route->generation,
+		.safe_only = !config->mirror.unsafe_methods,
+		.endpoint = {endpoints_get(gateway->endpoints, config->legacy.host, config->legacy.port),
+			     endpoints_get(gateway->endpoints, config->modern.host, config->modern.port)},
+		.base_path = {slice_str(config->legacy.base_path), slice_str(config->modern.base_path)},
+	};
+	return out->endpoint[0] && out->endpoint[1] && route->slot < PHX_ROUTE_SLOTS ? 0 : -ENOMEM;
+}
+
+static int snapshot_build(struct gateway *gateway, const struct gateway_route *routes, size_t count,
+			  struct snapshot **out)
+{
+	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	struct router_pattern *patterns = calloc(count + 1, sizeof(*patterns));
+	int err = -ENOMEM;
+	if (!snapshot || !patterns)
+		goto fail;
+	atomic_init(&snapshot->references, 1);
+	snapshot->count = count;
+	snapshot->routes = calloc(count + 1, sizeof(*snapshot->routes));
+	if (!snapshot->routes)
+		goto fail;
+	for (size_t i = 0; i < count; i++) {
+		err = compile_route(gateway, &routes[i], &snapshot->routes[i]);
+		if (err)
+			goto fail;
+		patterns[i] = (struct router_pattern){
+			.host = routes[i].config->host,
+			.path = routes[i].config->path,
+			.method_mask = routes[i].config->method_mask,
+		};
+	}
+	err = router_create(patterns, count, &snapshot->router);
+	if (err)
+		goto fail;
+	free(patterns);
+	*out = snapshot;
+	return 0;
+fail:
+	free(patterns);
+	snapshot_put(snapshot);
+	return err;
+}
+
+static void on_publish(struct worker *worker, struct worker_message *message)
+{
+	struct snapshot_use *use = snapshot_use_create(message->snapshot);
+	if (!use) {
+		message->result = -ENOMEM;
+		return;
+	}
+	struct snapshot_use *old = worker->routes;
+	worker->routes = use;
+	snapshot_use_retire(old);
+}
+
+int gateway_publish(struct gateway *gateway, const struct gateway_route *routes, size_t count,
+		    void (*release)(void *owner), void *owner, struct buf *why)
+{
+	struct snapshot *snapshot;
+	int err = snapshot_build(gateway, routes, count, &snapshot);
+	if (err) {
+		buf_printf(why, "cannot compile %zu routes: %s", count, strerror(-err));
+		return err;
+	}
+	endpoints_wait(gateway->endpoints, RESOLVE_WAIT_MS);
+	snapshot->release = release;
+	snapshot->owner = owner;
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		struct worker_message message = {.run = on_publish, .snapshot = snapshot};
+		/* A worker takes 24 bytes to follow; when even they are not there, trying again is all there is. */
+		while (worker_call(&gateway->workers[w], &message)) {
+			message = (struct worker_message){.run = on_publish, .snapshot = snapshot};
+			usleep(10000);
+		}
+	}
+	pthread_mutex_lock(&gateway->mutex);
+	struct snapshot *old = gateway->snapshot;
+	gateway->snapshot = snapshot;
+	pthread_mutex_unlock(&gateway->mutex);
+	snapshot_put(old);
+	return 0;
+}
+
+const char *gateway_trace(struct gateway *gateway, struct slice method, struct slice host, struct slice path)
+{
+	struct phx_head scan;
+	phx_head_init(&scan, 0);
+	for (size_t i = 0; i < method.len; i++)
+		phx_gather(&scan, (uint8_t)method.ptr[i]);
+	const char *id = NULL;
+	pthread_mutex_lock(&gateway->mutex);
+	if (gateway->snapshot && path.len) {
+		uint32_t index = router_match(gateway->snapshot->router, phx_head_method(&scan), host, path);
+		if (index != ROUTER_NONE)
+			id = gateway->snapshot->routes[index].config->id;
+	}
+	pthread_mutex_unlock(&gateway->mutex);
+	return id;
+}
+
+const char *gateway_listen_text(struct gateway *gateway, size_t index)
+{
+	return index < gateway->listen_count ? gateway->listen_text[index] : NULL;
+}
+
+void gateway_upstreams(struct gateway *gateway, void (*visit)(void *context, const struct gateway_upstream_info *),
+		       void *context)
+{
+	endpoints_visit(gateway->endpoints, visit, context);
+}

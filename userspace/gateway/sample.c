@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sample: which requests are compared, and the recording of what passes by.
+ *
+ * Recording copies bytes that are being forwarded anyway and never holds anything up. When a limit is hit
+ * (body over the cap, memory) the sample is given up and counted under its reason; the request goes on.
+ */
+#include "gateway/worker.h"
+
+#include "base/clock.h"
+
+/* A field that the other side must see (or that a comparison may look at) ends up in the exchange; those
+ * that frame the message or belong to one hop do not. */
+static bool is_recorded(const struct http_field *field)
+{
+	switch (field->id) {
+	case PHX_FIELD_CONTENT_LENGTH:
+	case PHX_FIELD_TRANSFER_ENCODING:
+	case PHX_FIELD_CONNECTION:
+	case PHX_FIELD_UPGRADE:
+	case PHX_FIELD_TE:
+	case PHX_FIELD_TRAILER:
+	case PHX_FIELD_EXPECT:
+	case PHX_FIELD_KEEP_ALIVE:
+	case PHX_FIELD_PROXY_CONNECTION:
+	case PHX_FIELD_PROXY_AUTHENTICATE:
+	case PHX_FIELD_PROXY_AUTHORIZATION:
+		return false;
+	default:
+		return !field->nominated;
+	}
+}
+
+bool sample_add_fields(struct exchange *exchange, struct exchange_message *message, const struct http_head *head,
+		       const char *bytes)
+{
+	for (uint16_t i = 0; i < head->field_count; i++) {
+		const struct http_field *field = &head->fields[i];
+		if (is_recorded(field) && !exchange_add_field(exchange, message, http_field_name(field, bytes),
+							      http_field_value(field, bytes)))
+			return false;
+	}
+	return true;
+}
+
+static void count_outcome(struct transaction *t, enum exchange_outcome outcome)
+{
+	STAT_ADD(t->stats->outcome[outcome], 1);
+}
+
+/* Hands the exchange over without asking the other side. */
+static void submit(struct transaction *t, enum exchange_outcome outcome)
+{
+	struct exchange *exchange = t->sample;
+	t->sample = NULL;
+	exchange->outcome = outcome;
+	count_outcome(t, outcome);
+	t->worker->gateway->sink->submit(t->worker->gateway->sink, exchange);
+}
+
+static struct exchange *exchange_begin(struct transaction *t)
+{
+	const struct route_config *config = t->route->config;
+	struct exchange *exchange = exchange_create(&t->worker->gateway->budget, config->mirror.max_body_bytes);
+	if (!exchange) {
+		count_outcome(t, EXCHANGE_MEMORY);
+		return NULL;
+	}
+	exchange->slot = t->route->slot;
+	exchange->generation = t->route->generation;
+	exchange->step = t->step;
+	exchange->side = t->side;
+	exchange->synthetic = t->synthetic;
+	exchange->method = t->method;
+	exchange->wall_ns = clock_wall_ns();
+	memcpy(exchange->request_id, t->request_id, sizeof(exchange->request_id));
+	buf_append_str(&exchange->method_name, t->method_text);
+	return exchange;
+}
+
+/* The head as it was written for the upstream: what the other side must see too. */
+static bool record_request_fields(struct transaction *t)
+{
+	struct http_head *head = &t->response; /* not in use before the response */
+	http_head_init(head, 0, HTTP_FIELDS_MAX);
+	if (http_head_parse(head, t->request_block->bytes, t->request_len) != HTTP_PARSE_DONE)
+		return false;
+	return sample_add_fields(t->sample, &t->sample->request, head, t->request_block->bytes);
+}
+
+void sample_begin(struct transaction *t, struct slice target)
+{
+	struct policy *policy = t->worker->policy;
+	uint32_t slot = t->route->slot;
+	const struct route_config *config = t->route->config;
+	if (config->mirror.sample_bp == 0 || (t->request.scan.flags & PHX_HEAD_SHADOW) || t->wants_upgrade)
+		return;
+	if (!config->mirror.unsafe_methods && !(PHX_METHODS_SAFE & PHX_METHOD_BIT(t->method)))
+		return;
+	uint64_t n = __atomic_fetch_add(&policy->cursors[slot].sample_next, 1, __ATOMIC_RELAXED);
+	if (!phx_split_by_request(n, config->mirror.sample_bp, ~policy->seed ^ slot))
+		return;
+	STAT_ADD(t->stats->sampled, 1);
+	t->sample = exchange_begin(t);
+	if (!t->sample)
+		return;
+	buf_append_slice(&t->sample->target, target);
+	if (!record_request_fields(t))
+		submit(t, EXCHANGE_MEMORY);
+}
+
+void sample_request_body(struct transaction *t, const char *data, size_t len)
+{
+	if (t->sample && len && !exchange_add_body(t->sample, &t->sample->request, slice_of(data, len)))
+		submit(t, t->sample->outcome);
+}
+
+void sample_response_head(struct transaction *t, const char *bytes)
+{
+	if (!t->sample)
+		return;
+	t->sample->served.status = t->status;
+	if (t->tunnel)
+		submit(t, EXCHANGE_STREAM);
+	else if (!sample_add_fields(t->sample, &t->sample->served, &t->response, bytes))
+		submit(t, EXCHANGE_MEMORY);
+}
+
+void sample_response_body(struct transaction *t, const char *data, size_t len)
+{
+	if (t->sample && len && !exchange_add_body(t->sample, &t->sample->served, slice_of(data, len)))
+		submit(t, t->sample->outcome);
+}
+
+static bool is_upstream_error(unsigned error)
+{
+	return error == GATEWAY_ERROR_UPSTREAM_CONNECT || error == GATEWAY_ERROR_UPSTREAM_CLOSED ||
+	       error == GATEWAY_ERROR_UPSTREAM_INVALID || error == GATEWAY_ERROR_UPSTREAM_RESOLVE ||
+	       error == GATEWAY_ERROR_UPSTREAM_TIMEOUT || error == GATEWAY_ERROR_UPSTREAM_CUT;
+}
+
+void sample_finish(struct transaction *t)
+{
+	if (is_upstream_error(t->error) && t->side == PHX_MODERN && t->route->config->mirror.sample_bp) {
+		/* Evidence whether the request was sampled or not: modern had it and failed. Without this, a
+		 * modern side that died at full weight would leave nothing to judge by. */
+		if (!t->sample)
+			t->sample = exchange_begin(t);
+		if (t->sample)
+			submit(t, EXCHANGE_MODERN_FAILED);
+		return;
+	}
+	if (!t->sample)
+		return;
+	if (is_upstream_error(t->error)) {
+		submit(t, EXCHANGE_SERVED_FAILED);
+	} else if (t->error || !t->response_read) {
+		submit(t, EXCHANGE_CLIENT_GONE);
+	} else {
+		struct exchange *exchange = t->sample;
+		t->sample = NULL;
+		exchange->served_ns = t->worker->ring.now_ns - t->begun_ns;
+		shadow_start(t->worker, t->use, t->route, exchange);
+	}
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker: the thread, its listeners, its inbox and its stocks of memory. See worker.h.
+ *
+ * Every worker listens on every address with SO_REUSEPORT, so the kernel spreads connections and no worker
+ * ever hands one to another. Leaving happens in three steps that control asks for: drain (accept no more,
+ * close what is idle), cut (close everything), and the loop ends when nothing is left.
+ */
+#include "gateway/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define FREE_BLOCKS_MAX 256
+#define ACCEPT_RETRY_MS 100
+
+/* --- stocks ------------------------------------------------------------------------------------------- */
+
+struct block *worker_block_get(struct worker *worker)
+{
+	struct block *block = worker->free_blocks;
+	if (block) {
+		worker->free_blocks = block->next;
+		worker->free_block_count--;
+		return block;
+	}
+	return malloc(sizeof(*block) + worker->block_bytes);
+}
+
+void worker_block_put(struct worker *worker, struct block **block)
+{
+	if (!*block)
+		return;
+	if (worker->free_block_count < FREE_BLOCKS_MAX) {
+		(*block)->next = worker->free_blocks;
+		worker->free_blocks = *block;
+		worker->free_block_count++;
+	} else {
+		free(*block);
+	}
+	*block = NULL;
+}
+
+/* xoroshiro128+ (Blackman, Vigna 2018), seeded from the kernel: ids must be unique, not secret. */
+static uint64_t random_next(struct worker *worker)
+{
+	uint64_t a = worker->random[0], b = worker->random[1], sum = a + b;
+	b ^= a;
+	worker->random[0] = (a << 24 | a >> 40) ^ b ^ (b << 16);
+	worker->random[1] = b << 37 | b >> 27;
+	return sum;
+}
+
+void worker_random_id(struct worker *worker, char out[33])
+{
+	static const char digits[] = "0123456789abcdef";
+	for (unsigned half = 0; half < 2; half++) {
+		uint64_t bits = random_next(worker);
+		for (unsigned i = 0; i < 16; i++, bits >>= 4)
+			out[half * 16 + i] = digits[bits & 15];
+	}
+	out[32] = 0;
+}
+
+struct gateway_route_stats *worker_route_stats(struct worker *worker, uint32_t slot)
+{
+	struct gateway_route_stats *stats = atomic_load_explicit(&worker->route_stats[slot], memory_order_relaxed);
+	if (!stats) {
+		stats = calloc(1, sizeof(*stats));
+		if (stats)
+			atomic_store_explicit(&worker->route_stats[slot], stats, memory_order_release);
+	}
+	return stats;
+}
+
+/* --- accept ------------------------------------------------------------------------------------------- */
+
+static void accept_start(struct listener *listener)
+{
+	listener->armed = true;
+	ring_accept_start(&listener->worker->ring, &listener->accept, listener->fd);
+}
+
+static void on_accept(struct ring_op *op, int res, uint32_t flags)
+{
+	struct listener *listener = container_of(op, struct listener, accept);
+	struct worker *worker = listener->worker;
+	if (res >= 0)
+		downstream_accept(worker, res);
+	if (flags & IORING_CQE_F_MORE)
+		return;
+	listener->armed = false;
+	if (worker->draining)
+		return;
+	if (res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS) {
+		/* Trying at once would spin: the next turn of the loop arms it again. */
+		log_warn("gateway", "accept: %s; raise the limit of open files (LimitNOFILE) or lower "
+				    "limits.connections", strerror(-res));
+		usleep(1000);
+	}
+	accept_start(listener);
+}
+
+/* --- inbox -------------------------------------------------------------------------------------------- */
+
+static void inbox_arm(struct worker *worker)
+{
+	ring_read(&worker->ring, &worker->inbox_read, worker->inbox_fd, &worker->inbox_count,
+		  sizeof(worker->inbox_count));
+}
+
+static void on_inbox(struct ring_op *op, int res, uint32_t flags)
+{
+	struct worker *worker = container_of(op, struct worker, inbox_read);
+	pthread_mutex_lock(&worker->inbox_mutex);
+	struct worker_message *message = worker->inbox;
+	worker->inbox = NULL;
+	pthread_mutex_unlock(&worker->inbox_mutex);
+	while (message) {
+		struct worker_message *next = message->next;
+		message->run(worker, message);
+		pthread_mutex_lock(&worker->inbox_mutex);
+		message->done = true;
+		pthread_cond_broadcast(&worker->inbox_done);
+		pthread_mutex_unlock(&worker->inbox_mutex);
+		message = next;
+	}
+	inbox_arm(worker);
+}
+
+int worker_call(struct worker *worker, struct worker_message *message)
+{
+	uint64_t one = 1;
+	pthread_mutex_lock(&worker->inbox_mutex);
+	message->next = worker->inbox;
+	worker->inbox = message;
+	if (write(worker->inbox_fd, &one, sizeof(one)) < 0)
+		log_error("gateway", "cannot wake worker %u: %s", worker->index, strerror(errno));
+	while (!message->done && !worker->left)
+		pthread_cond_wait(&worker->inbox_done, &worker->inbox_mutex);
+	pthread_mutex_unlock(&worker->inbox_mutex);
+	return message->result;
+}
+
+/* --- life --------------------------------------------------------------------------------------------- */
+
+int worker_init(struct worker *worker, struct gateway *gateway, unsigned index)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->gateway = gateway;
+	worker->index = index;
+	worker->limits = &gateway->limits;
+	worker->policy = gateway->policy;
+	/* Two heads' worth of what may go into one block: a head, what Phoenix adds, and the body's first piece
+	 * with its framing. */
+	worker->block_bytes = gateway->limits.head_bytes + 8192 + RING_BUFFER_BYTES;
+	list_init(&worker->downstreams);
+	list_init(&worker->shadows);
+	pthread_mutex_init(&worker->inbox_mutex, NULL);
+	pthread_cond_init(&worker->inbox_done, NULL);
+	worker->inbox_read.done = on_inbox;
+	worker->inbox_fd = eventfd(0, EFD_CLOEXEC);
+	worker->route_stats = calloc(PHX_ROUTE_SLOTS, sizeof(*worker->route_stats));
+	if (worker->inbox_fd < 0 || !worker->route_stats)
+		return -ENOMEM;
+	if (getrandom(worker->random, sizeof(worker->random), 0) != sizeof(worker->random))
+		return -EIO;
+	return 0;
+}
+
+void worker_fini(struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->listener_count; i++)
+		close(worker->listeners[i].fd);
+	if (worker->inbox_fd >= 0)
+		close(worker->inbox_fd);
+	for (uint32_t i = 0; worker->route_stats && i < PHX_ROUTE_SLOTS; i++)
+		free(worker->route_stats[i]);
+	free(worker->route_stats);
+}
+
+static void free_stocks(struct worker *worker)
+{
+	upstream_pools_free(worker);
+	while (worker->free_blocks) {
+		struct block *block = worker->free_blocks;
+		worker->free_blocks = block->next;
+		free(block);
+	}
+	while (worker->free_transactions) {
+		struct transaction *t = worker->free_transactions;
+		worker->free_transactions = t->next_free;
+		free(t);
+	}
+	snapshot_use_retire(worker->routes);
+	worker->routes = NULL;
+}
+
+/* Several listeners may still be armed; the ring's end takes them with it. */
+static bool is_empty(const struct worker *worker)
+{
+	return worker->downstream_count == 0 && worker->upstream_count == 0 && worker->shadow_count == 0;
+}
+
+void *worker_main(void *argument)
+{
+	struct worker *worker = argument;
+	struct ring_options options = {
+		.entries = 4096,
+		/* A connection holds at most one for each direction, and rarely both. */
+		.buffers_max = worker->limits->connections + 1024,
+		.large_buffers_max = 256,
+	};
+	char name[16];
+	snprintf(name, sizeof(name), "phx-worker-%u", worker->index % 1000);
+	pthread_setname_np(pthread_self(), name);
+	int err = ring_init(&worker->ring, &options);
+	worker->start_result = err;
+	pthread_barrier_wait(&worker->gateway->started);
+	if (err)
+		return NULL;
+	inbox_arm(worker);
+	for (unsigned i = 0; i < worker->listener_count; i++) {
+		worker->listeners[i].worker = worker;
+		worker->listeners[i].accept.done = on_accept;
+		accept_start(&worker->listeners[i]);
+	}
+	while (!(worker->draining && is_empty(worker))) {
+		err = ring_turn(&worker->ring, NS_PER_SEC);
+		if (err) {
+			log_error("gateway", "worker %u: io_uring: %s", worker->index, strerror(-err));
+			usleep(10000);
+		}
+		if (worker->cutting) {
+			downstream_drain(worker, true);
+			shadow_cut_all(worker);
+		}
+		if (worker->draining)
+			upstream_pools_close(worker);
+		__atomic_store_n(&worker->stats.buffers_starved, worker->ring.stats.starved, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_lock(&worker->inbox_mutex);
+	worker->left = true;
+	pthread_cond_broadcast(&worker->inbox_done);
+	pthread_mutex_unlock(&worker->inbox_mutex);
+	ring_fini(&worker->ring);
+	free_stocks(worker);
+	return NULL;
+}

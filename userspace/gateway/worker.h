@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * worker: one thread, one ring, and everything that its connections need. Seen by gateway/ only.
+ *
+ * Nothing here is shared between workers but what says so: struct policy (read), endpoints (atomics), the
+ * snapshot (immutable) and the counters (written here, read by control). Messages to a worker go through its
+ * inbox.
+ *
+ *   downstream.c   a client's connection: heads in, answers of our own out
+ *   transaction.c  one request's life between a client and an upstream
+ *   upstream.c     connections to upstreams and their pools
+ *   shadow.c       the same request to the other side, for comparison
+ */
+#ifndef PHOENIX_GATEWAY_WORKER_H
+#define PHOENIX_GATEWAY_WORKER_H
+
+#include "gateway/endpoint.h"
+#include "gateway/gateway.h"
+#include "gateway/snapshot.h"
+#include "http/body.h"
+#include "http/parse.h"
+#include "io/stream.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define GATEWAY_LISTENERS_MAX 16
+#define GATEWAY_WORKERS_MAX   256
+#define SHADOWS_PER_WORKER    256
+#define UPSTREAM_IDLE_MS      30000
+#define LINGER_MS             2000
+#define LINGER_BYTES_MAX      (1u << 20)
+
+/* A memory block for a head being gathered or written. Its size is worker->block_bytes. */
+struct block {
+	struct block *next;
+	char bytes[];
+};
+
+struct listener {
+	struct ring_op accept;
+	struct worker *worker;
+	int fd;
+	bool armed;
+};
+
+/* What control asks a worker to do, carried out between two turns. The caller waits for `done`. */
+struct worker_message {
+	struct worker_message *next;
+	void (*run)(struct worker *worker, struct worker_message *message);
+	struct snapshot *snapshot;
+	int result;
+	bool done;
+};
+
+struct worker {
+	struct gateway *gateway;
+	unsigned index;
+	pthread_t thread;
+	struct ring ring;
+	struct listener listeners[GATEWAY_LISTENERS_MAX];
+	unsigned listener_count;
+	const struct limits_config *limits;
+	struct policy *policy;
+	struct snapshot_use *routes; /* NULL before the first publication */
+	struct upstream_pool **pools[2]; /* [0] live, [1] shadow; by endpoint index */
+	uint32_t pool_count[2];
+	struct list downstreams;
+	uint32_t downstream_count;
+	uint32_t shadow_count;
+	uint32_t upstream_count; /* every struct upstream alive, closing ones included */
+	struct list shadows;
+	struct block *free_blocks;
+	uint32_t free_block_count;
+	size_t block_bytes;
+	struct transaction *free_transactions;
+	uint32_t free_transaction_count;
+	uint64_t random[2];
+	bool draining;
+	bool cutting;
+	bool left; /* the loop has ended; under inbox_mutex */
+	int start_result;
+
+	int inbox_fd;
+	uint64_t inbox_count;
+	struct ring_op inbox_read;
+	pthread_mutex_t inbox_mutex;
+	pthread_cond_t inbox_done;
+	struct worker_message *inbox;
+
+	struct gateway_stats stats; /* written here with relaxed stores */
+	struct gateway_route_stats *_Atomic *route_stats; /* by slot; made when a slot first serves */
+};
+
+struct gateway {
+	struct policy *policy;
+	struct exchange_sink *sink;
+	struct exchange_budget budget;
+	struct limits_config limits;
+	struct endpoints *endpoints;
+	struct worker *workers;
+	unsigned worker_count;
+	atomic_uint connections; /* client connections, all workers */
+	char *listen_text[GATEWAY_LISTENERS_MAX];
+	size_t listen_count;
+	pthread_barrier_t started;
+	pthread_mutex_t mutex; /* snapshot */
+	struct snapshot *snapshot;
+};
+
+/* One counter, one writer, many readers. */
+#define STAT_ADD(counter, n)                                                                                 \
+	__atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + (n), __ATOMIC_RELAXED)
+
+int worker_init(struct worker *worker, struct gateway *gateway, unsigned index);
+void worker_fini(struct worker *worker);
+void *worker_main(void *argument);
+/* Runs message->run on the worker's thread and waits for it; its result, or 0 when the worker has left. */
+int worker_call(struct worker *worker, struct worker_message *message);
+
+struct block *worker_block_get(struct worker *worker); /* NULL when out of memory */
+void worker_block_put(struct worker *worker, struct block **block); /* NULL-safe, resets */
+/* 128 bits as 32 hexadecimal digits and a NUL. */
+void worker_random_id(struct worker *worker, char out[33]);
+/* NULL when out of memory. */
+struct gateway_route_stats *worker_route_stats(struct worker *worker, uint32_t slot);
+void stats_latency(struct gateway_side_stats *side, uint64_t latency_ns);
+
+/* --- upstream.c ------------------------------------------------------------------------------------- */
+
+struct upstream;
+
+/* Who uses an upstream connection. No callback comes from inside upstream_acquire/send/release. */
+struct upstream_user {
+	void (*connected)(struct upstream_user *user, int err);
+	void (*data)(struct upstream_user *user, struct ring_buffer buffer);
+	void (*end)(struct upstream_user *user, int err);
+	void (*sent)(struct upstream_user *user, int err);
+	struct upstream *upstream;
+};
+
+struct upstream_pool {
+	struct endpoint *endpoint;
+	struct list idle; /* most recently used first */
+	bool shadow;
+};
+
+struct upstream {
+	struct stream stream;
+	struct worker *worker;
+	struct upstream_pool *pool;
+	struct upstream_user *user; /* NULL: idle or closing */
+	struct list link;
+	struct timer timer; /* connecting: give up; idle: close */
+	uint32_t start, attempt; /* which of the addresses */
+	uint32_t requests;
+	bool idle;
+	bool connecting;
+	bool retry_address; /* the stream is being closed to try the next address */
+	int connect_error;
+	/* What is being sent from, kept here when its owner has gone before the kernel was done with it. */
+	struct block *held_block, *held_tail;
+	struct ring_buffer held_input;
+	void *held_memory; /* from malloc */
+	char chunk[24];                  /* "size CR LF" of the piece being sent */
+	struct sockaddr_storage address; /* being connected to: the kernel reads it at submission */
+};
+
+enum upstream_acquired {
+	UPSTREAM_READY,   /* user->upstream is connected: send at once */
+	UPSTREAM_PENDING, /* `connected` will come */
+	UPSTREAM_FULL,    /* limits.upstream_connections are in use */
+	UPSTREAM_NO_ADDRESS,
+	UPSTREAM_NO_MEMORY,
+};
+enum upstream_reuse {
+	UPSTREAM_REUSE,         /* an idle connection will do; the request can be sent again if it is dead */
+	UPSTREAM_REUSE_CHECKED, /* only one that the system says is open at this moment */
+	UPSTREAM_FRESH,         /* a new connection */
+};
+enum upstream_acquired upstream_acquire(struct worker *worker, struct endpoint *endpoint, bool shadow,
+					enum upstream_reuse reuse, struct upstream_user *user);
+/* Back to the pool, or closed. The user gets no more callbacks. NULL-safe for user->upstream. */
+void upstream_release(struct upstream_user *user, bool reusable);
+static inline bool upstream_reused(const struct upstream *upstream)
+{
+	return upstream->requests > 0;
+}
+/* Closes the idle ones. */
+void upstream_pools_close(struct worker *worker);
+void upstream_pools_free(struct worker *worker);
+
+/* --- downstream.c ----------------------------------------------------------------------------------- */
+
+enum downstream_state {
+	DOWNSTREAM_IDLE,    /* between requests */
+	DOWNSTREAM_HEAD,    /* part of a head is here */
+	DOWNSTREAM_BUSY,    /* a transaction runs */
+	DOWNSTREAM_ANSWER,  /* an answer of our own is being sent */
+	DOWNSTREAM_LINGER,  /* said the last word; reading away what still comes */
+	DOWNSTREAM_CLOSING,
+};
+
+struct downstream {
+	struct stream stream;
+	struct worker *worker;
+	struct list link;
+	struct timer timer;
+	struct transaction *transaction;
+	struct ring_buffer input; /* bytes not yet consumed: input.data[input_off..len) */
+	uint32_t input_off;
+	uint32_t requests;
+	uint32_t linger_bytes;
+	uint8_t state; /* enum downstream_state */
+	bool peer_ended;
+	bool close_after;
+	uint8_t ip_len;
+	uint8_t address_len;
+	uint8_t address[16]; /* of the client, 4 or 16 bytes, for keyed splits */
+	char ip[46];
+};
+
+void downstream_accept(struct worker *worker, int fd);
+/* The transaction is over; keep: the connection may serve another request. */
+void downstream_done(struct downstream *down, bool keep);
+/* An answer of our own. Ends the transaction's part; closes afterwards unless the request was read whole. */
+void downstream_answer(struct downstream *down, int status, enum gateway_error error, const char *detail,
+		       bool close);
+/* reset: the peer must not take what it has for the whole. */
+void downstream_close(struct downstream *down, bool reset);
+void downstream_drain(struct worker *worker, bool cut);
+
+/* --- transaction.c ---------------------------------------------------------------------------------- */
+
+struct transaction {
+	struct transaction *next_free;
+	struct worker *worker;
+	struct downstream *down;
+	struct upstream_user up;
+	struct snapshot_use *use;
+	const struct snapshot_route *route;
+	struct gateway_route_stats *stats;
+	enum phx_side side;
+	uint32_t step;
+
+	struct http_head request;    /* as parsed; its offsets are into bytes that may be gone */
+	struct block *head_block;    /* the request head, when it came in several pieces */
+	uint32_t head_block_len;
+	struct block *request_block; /* the head as sent on, with the body's first bytes when they fit */
+	size_t request_len;
+	struct http_body request_body;
+	struct block *request_tail; /* a trailer section being sent */
+
+	struct http_head response;
+	struct block *response_head_block; /* a response head that came in several pieces */
+	uint32_t response_head_len;
+	struct block *response_block; /* the head as sent on, or an answer of our own */
+	struct http_body response_body;
+	enum http_body_kind client_body; /* how the body goes to the client */
+	struct block *response_tail;
+	char response_chunk[24];
+	struct ring_buffer response_input; /* from the upstream: bytes [response_off..len) are not consumed */
+	uint32_t response_off;
+
+	struct exchange *sample;
+	uint64_t begun_ns, begun_wall_ns;
+	char request_id[64];
+	char method_text[32];
+	uint8_t method;  /* enum phx_method */
+	uint8_t minor;   /* the client's HTTP/1.minor */
+	uint16_t status; /* of the final response; 0 = none yet */
+	uint16_t interims;
+	uint16_t error;        /* enum gateway_error */
+	bool head_request : 1; /* HEAD */
+	bool synthetic : 1;
+	bool wants_upgrade : 1;
+	bool wants_continue : 1;    /* the client waits for a 100 before it sends its body */
+	bool persist : 1;           /* the client allows another request */
+	bool connected : 1;
+	bool request_sending : 1;   /* bytes to the upstream are under way */
+	bool request_read : 1;      /* the request was read whole */
+	bool request_failed : 1;    /* the upstream takes no more of it */
+	bool replayable : 1;        /* all that was sent is in request_block */
+	bool retried : 1;
+	bool response_begun : 1;    /* bytes of a final response were given to the client */
+	bool response_sending : 1;
+	bool response_read : 1;     /* the response was read whole */
+	bool response_interim : 1;  /* what is being sent is a 1xx */
+	bool upstream_heard : 1;    /* at least one byte came from the upstream */
+	bool upstream_reusable : 1;
+	bool upstream_ended : 1;
+	bool tunnel : 1;
+	bool tunnel_client_done : 1, tunnel_upstream_done : 1;
+};
+
+/* Takes over a request whose head was parsed into t->request from `bytes`; the body's first bytes, if any,
+ * are in down->input. */
+struct transaction *transaction_create(struct downstream *down); /* NULL when out of memory */
+void transaction_start(struct transaction *t, const char *bytes);
+void transaction_destroy(struct transaction *t);
+/* Events of the client's side, while a transaction runs. */
+void transaction_client_data(struct transaction *t);
+void transaction_client_end(struct transaction *t, int err);
+void transaction_client_sent(struct transaction *t, int err);
+void transaction_expired(struct transaction *t);
+/* Gives the upstream connection back, and with it the memory that it may still be sending from. */
+void transaction_release_upstream(struct transaction *t, bool reusable);
+/* Cuts both sides. */
+void transaction_abort(struct transaction *t, enum gateway_error error);
+
+/* --- sample.c, shadow.c ----------------------------------------------------------------------------- */
+
+/* Decides whether this request is compared, and begins to record it. May leave t->sample NULL. */
+void sample_begin(struct transaction *t, struct slice target);
+void sample_request_body(struct transaction *t, const char *data, size_t len);
+void sample_response_head(struct transaction *t, const char *bytes);
+void sample_response_body(struct transaction *t, const char *data, size_t len);
+/* The exchange is over: on to the shadow, or to the sink with its outcome. */
+void sample_finish(struct transaction *t);
+/* Records the end fields of a parsed head. */
+bool sample_add_fields(struct exchange *exchange, struct exchange_message *message, const struct http_head *head,
+		       const char *bytes);
+
+/* Asks the other side; takes ownership. `use` keeps the route alive. */
+void shadow_start(struct worker *worker, struct snapshot_use *use, const struct snapshot_route *route,
+		  struct exchange *exchange);
+void shadow_cut_all(struct worker *worker);
+
+#endif

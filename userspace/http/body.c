@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* body: see body.h. The chunk scanner is a small machine over bytes; content is moved in bulk. */
+#include "http/body.h"
+
+#include <stdlib.h>
+
+enum chunk_state {
+	CHUNK_SIZE,      /* in the hexadecimal size */
+	CHUNK_BWS,       /* white space after it: only ";" may follow */
+	CHUNK_EXT_START, /* after ";": a token must come */
+	CHUNK_EXT,
+	CHUNK_QUOTED, /* inside a quoted extension value */
+	CHUNK_ESCAPED,
+	CHUNK_SIZE_LF,
+	CHUNK_DATA,
+	CHUNK_DATA_CR,
+	CHUNK_DATA_LF,
+	CHUNK_TRAILER,
+	CHUNK_END_LF, /* no trailer: the usual end */
+	CHUNK_DONE,
+};
+
+void http_body_init(struct http_body *body, enum http_body_kind kind, uint64_t length)
+{
+	*body = (struct http_body){.kind = kind};
+	if (kind == HTTP_BODY_LENGTH) {
+		body->remaining = length;
+		if (length == 0)
+			body->kind = HTTP_BODY_NONE;
+	}
+}
+
+void http_body_fini(struct http_body *body)
+{
+	free(body->trailer);
+	body->trailer = NULL;
+}
+
+static enum http_body_result refuse(struct http_body *body, const char *why)
+{
+	body->why = why;
+	return HTTP_BODY_REFUSED;
+}
+
+static int hex_digit(unsigned char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Fields that would change framing, routing or the connection if a trailer could say them (RFC 9110 6.5.1). */
+static bool trailer_forbidden(uint8_t id)
+{
+	return id == PHX_FIELD_HOST || id == PHX_FIELD_CONTENT_LENGTH || id == PHX_FIELD_TRANSFER_ENCODING ||
+	       id == PHX_FIELD_CONNECTION || id == PHX_FIELD_UPGRADE || id == PHX_FIELD_TE ||
+	       id == PHX_FIELD_TRAILER || id == PHX_FIELD_EXPECT;
+}
+
+/* One byte of the trailer section. */
+static enum http_body_result trailer_byte(struct http_body *body, char c)
+{
+	if (!body->trailer) {
+		body->trailer = malloc(sizeof(*body->trailer));
+		if (!body->trailer)
+			return refuse(body, "no memory for a trailer section");
+		body->trailer->len = 0;
+		http_head_init(&body->trailer->head, PHX_HEAD_TRAILER, HTTP_TRAILER_FIELDS_MAX);
+	}
+	struct http_trailer *trailer = body->trailer;
+	if (trailer->len == sizeof(trailer->bytes))
+		return refuse(body, "the trailer section is longer than 4096 bytes");
+	trailer->bytes[trailer->len++] = c;
+	switch (http_head_parse(&trailer->head, trailer->bytes, trailer->len)) {
+	case HTTP_PARSE_MORE:
+		return HTTP_BODY_MORE;
+	case HTTP_PARSE_DONE:
+		break;
+	default:
+		return refuse(body, "the trailer section is not valid (RFC 9112 7.1.2)");
+	}
+	for (uint16_t i = 0; i < trailer->head.field_count; i++) {
+		if (trailer_forbidden(trailer->head.fields[i].id))
+			return refuse(body, "a trailer has a field that may only be in a head (RFC 9110 6.5.1)");
+	}
+	body->state = CHUNK_DONE;
+	return HTTP_BODY_END;
+}
+
+/* One byte of a chunk-size line, data end, or trailer. */
+static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
+{
+	if (body->state < CHUNK_SIZE_LF && ++body->line_bytes > HTTP_CHUNK_LINE_MAX)
+		return refuse(body, "a chunk-size line is longer than 1024 bytes");
+	switch (body->state) {
+	case CHUNK_SIZE: {
+		int digit = hex_digit(c);
+		if (digit >= 0) {
+			if (body->digits++ == 15)
+				return refuse(body, "a chunk size has more than 15 digits");
+			body->remaining = body->remaining * 16 + (unsigned)digit;
+			return HTTP_BODY_MORE;
+		}
+		if (body->digits == 0)
+			return refuse(body, "a chunk size is not a hexadecimal number (RFC 9112 7.1)");
+		if (c == '\r')
+			body->state = CHUNK_SIZE_LF;
+		else if (c == ';')
+			body->state = CHUNK_EXT_START;
+		else if (c == ' ' || c == '\t')
+			body->state = CHUNK_BWS;
+		else
+			return refuse(body, "a chunk size is not a hexadecimal number (RFC 9112 7.1)");
+		return HTTP_BODY_MORE;
+	}
+	case CHUNK_BWS:
+		if (c == ' ' || c == '\t')
+			return HTTP_BODY_MORE;
+		body->state = CHUNK_EXT_START;
+		return c == ';' ? HTTP_BODY_MORE :
+				  refuse(body, "white space after a chunk size (RFC 9112 7.1)");
+	case CHUNK_EXT_START:
+		if (c == ' ' || c == '\t')
+			return HTTP_BODY_MORE;
+		body->state = CHUNK_EXT;
+		return phx_byte_is(PHX_TCHAR, c) ? HTTP_BODY_MORE :
+						   refuse(body, "a chunk extension has no name (RFC 9112 7.1.1)");
+	case CHUNK_EXT:
+		if (c == '\r')
+			body->state = CHUNK_SIZE_LF;
+		else if (c == ';')
+			body->state = CHUNK_EXT_START;
+		else if (c == '"')
+			body->state = CHUNK_QUOTED;
+		else if (!phx_byte_is(PHX_TCHAR, c) && c != '=' && c != ' ' && c != '\t')
+			return refuse(body, "a chunk extension is not valid (RFC 9112 7.1.1)");
+		return HTTP_BODY_MORE;
+	case CHUNK_QUOTED:
+		if (c == '"')
+			body->state = CHUNK_EXT;
+		else if (c == '\\')
+			body->state = CHUNK_ESCAPED;
+		else if (!phx_byte_is(PHX_TEXT, c))
+			return refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
+		return HTTP_BODY_MORE;
+	case CHUNK_ESCAPED:
+		body->state = CHUNK_QUOTED;
+		return phx_byte_is(PHX_TEXT, c) ?
+			       HTTP_BODY_MORE :
+			       refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
+	case CHUNK_SIZE_LF:
+		if (c != '\n')
+			return refuse(body, "a chunk-size line does not end in CR LF (RFC 9112 7.1)");
+		body->state = body->remaining ? CHUNK_DATA : CHUNK_TRAILER;
+		return HTTP_BODY_MORE;
+	case CHUNK_DATA_CR:
+		body->state = CHUNK_DATA_LF;
+		return c == '\r' ? HTTP_BODY_MORE :
+				   refuse(body, "chunk data is longer than its size said (RFC 9112 7.1)");
+	case CHUNK_DATA_LF:
+		body->state = CHUNK_SIZE;
+		body->digits = 0;
+		body->line_bytes = 0;
+		return c == '\n' ? HTTP_BODY_MORE :
+				   refuse(body, "chunk data does not end in CR LF (RFC 9112 7.1)");
+	case CHUNK_END_LF:
+		if (c != '\n')
+			return refuse(body, "the last chunk does not end in CR LF (RFC 9112 7.1)");
+		body->state = CHUNK_DONE;
+		return HTTP_BODY_END;
+	default: /* CHUNK_TRAILER */
+		if (c == '\r' && !body->trailer) {
+			body->state = CHUNK_END_LF;
+			return HTTP_BODY_MORE;
+		}
+		return trailer_byte(body, (char)c);
+	}
+}
+
+static enum http_body_result chunked_read(struct http_body *body, char *data, size_t len, size_t *consumed,
+					  size_t *produced)
+{
+	size_t in = 0, out = 0;
+	enum http_body_result result = HTTP_BODY_MORE;
+	while (in < len && result == HTTP_BODY_MORE) {
+		if (body->state == CHUNK_DATA) {
+			size_t n = len - in < body->remaining ? len - in : (size_t)body->remaining;
+			if (out != in)
+				memmove(data + out, data + in, n);
+			in += n;
+			out += n;
+			body->remaining -= n;
+			if (body->remaining == 0)
+				body->state = CHUNK_DATA_CR;
+		} else {
+			result = chunk_byte(body, (unsigned char)data[in++]);
+		}
+	}
+	body->total_bytes += out;
+	*consumed = in;
+	*produced = out;
+	return result;
+}
+
+enum http_body_result http_body_read(struct http_body *body, char *data, size_t len, size_t *consumed,
+				     size_t *produced)
+{
+	size_t n = len;
+	switch (body->kind) {
+	case HTTP_BODY_CHUNKED:
+		if (body->state == CHUNK_DONE) {
+			*consumed = *produced = 0;
+			return HTTP_BODY_END;
+		}
+		return chunked_read(body, data, len, consumed, produced);
+	case HTTP_BODY_LENGTH:
+		if (n > body->remaining)
+			n = (size_t)body->remaining;
+		body->remaining -= n;
+		break;
+	case HTTP_BODY_NONE:
+		n = 0;
+		break;
+	case HTTP_BODY_CLOSE:
+		break;
+	}
+	body->total_bytes += n;
+	*consumed = *produced = n;
+	return http_body_complete(body) ? HTTP_BODY_END : HTTP_BODY_MORE;
+}
+
+bool http_body_complete(const struct http_body *body)
+{
+	switch (body->kind) {
+	case HTTP_BODY_NONE:
+		return true;
+	case HTTP_BODY_LENGTH:
+		return body->remaining == 0;
+	case HTTP_BODY_CHUNKED:
+		return body->state == CHUNK_DONE;
+	default:
+		return false;
+	}
+}
+
+bool http_body_ends_at_eof(const struct http_body *body)
+{
+	return body->kind == HTTP_BODY_CLOSE || http_body_complete(body);
+}
+
+void http_body_of_request(struct http_body *body, const struct http_head *head)
+{
+	if (head->scan.flags & PHX_HEAD_CHUNKED)
+		http_body_init(body, HTTP_BODY_CHUNKED, 0);
+	else if (head->scan.flags & PHX_HEAD_HAS_LENGTH)
+		http_body_init(body, HTTP_BODY_LENGTH, head->scan.content_length);
+	else
+		http_body_init(body, HTTP_BODY_NONE, 0);
+}
+
+void http_body_of_response(struct http_body *body, const struct http_head *head, bool head_request)
+{
+	unsigned status = head->scan.status;
+	if (head_request || status < 200 || status == 204 || status == 304)
+		http_body_init(body, HTTP_BODY_NONE, 0);
+	else if (head->scan.flags & (PHX_HEAD_CHUNKED | PHX_HEAD_HAS_LENGTH))
+		http_body_of_request(body, head);
+	else
+		http_body_init(body, HTTP_BODY_CLOSE, 0);
+}

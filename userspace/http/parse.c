@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * parse: see parse.h. The clever part is skip_plain(): while the scanner is inside a value that it does not
+ * read, or inside the target's path, eight bytes that are all ordinary cannot change its state, so the
+ * position moves on by eight. What is not ordinary goes through phx_head_step() byte by byte.
+ */
+#include "http/parse.h"
+
+#include <string.h>
+
+#define ONES  UINT64_C(0x0101010101010101)
+#define HIGHS UINT64_C(0x8080808080808080)
+
+/* Are all eight bytes in 0x21..0x7e? (Bit tricks: Hacker's Delight 6-1.) */
+static bool all_visible(uint64_t word)
+{
+	uint64_t below = (word - ONES * 0x21) & ~word; /* high bit where byte < 0x21 */
+	uint64_t del = word ^ (ONES * 0x7f);
+	uint64_t is_del = (del - ONES) & ~del;
+	return ((below | is_del | word) & HIGHS) == 0;
+}
+
+/* Does no byte equal c? */
+static bool has_none(uint64_t word, unsigned char c)
+{
+	uint64_t x = word ^ (ONES * c);
+	return (((x - ONES) & ~x) & HIGHS) == 0;
+}
+
+static void skip_plain(struct phx_head *scan, const char *base, size_t len)
+{
+	uint64_t word;
+	if (scan->state == PHX_AT_VALUE && !phx_field_is_read(scan->field)) {
+		while (len - scan->pos >= 8) {
+			memcpy(&word, base + scan->pos, 8);
+			if (!all_visible(word))
+				break;
+			scan->pos += 8;
+			scan->value_len = scan->pos - scan->value_off;
+		}
+	} else if (scan->state == PHX_AT_TARGET) {
+		while (len - scan->pos >= 8) {
+			memcpy(&word, base + scan->pos, 8);
+			if (!all_visible(word) || !has_none(word, '?') || !has_none(word, '#') ||
+			    !has_none(word, '"') || !has_none(word, '<') || !has_none(word, '>') ||
+			    !has_none(word, '\\'))
+				break;
+			scan->pos += 8;
+		}
+	}
+}
+
+void http_head_init(struct http_head *head, uint32_t flags, uint16_t field_limit)
+{
+	phx_head_init(&head->scan, flags);
+	head->field_count = 0;
+	head->field_limit = field_limit < HTTP_FIELDS_MAX ? field_limit : HTTP_FIELDS_MAX;
+}
+
+/* Marks the fields that Connection names (RFC 9110 7.6.1). */
+static void nominate(struct http_head *head, const char *base)
+{
+	for (uint16_t i = 0; i < head->field_count; i++) {
+		if (head->fields[i].id != PHX_FIELD_CONNECTION)
+			continue;
+		struct slice rest = http_field_value(&head->fields[i], base), name;
+		while (slice_split(&rest, ',', &name)) {
+			for (uint16_t k = 0; k < head->field_count && name.len; k++) {
+				if (slice_equal_nocase(http_field_name(&head->fields[k], base), name))
+					head->fields[k].nominated = 1;
+			}
+		}
+	}
+}
+
+enum http_parse_result http_head_parse(struct http_head *head, const char *base, size_t len)
+{
+	struct phx_head *scan = &head->scan;
+	while (scan->pos < len) {
+		skip_plain(scan, base, len);
+		if (scan->pos == len)
+			break;
+		switch (phx_head_step(scan, (uint8_t)base[scan->pos])) {
+		case PHX_HEAD_MORE:
+			break;
+		case PHX_HEAD_FIELD:
+			if (head->field_count == head->field_limit || scan->name_len > UINT16_MAX)
+				return HTTP_PARSE_TOO_MANY;
+			head->fields[head->field_count++] = (struct http_field){
+				.name_off = scan->name_off,
+				.name_len = (uint16_t)scan->name_len,
+				.value_off = scan->value_off,
+				.value_len = scan->value_len,
+				.id = scan->field,
+			};
+			break;
+		case PHX_HEAD_DONE:
+			if (scan->flags & PHX_HEAD_NOMINATES)
+				nominate(head, base);
+			return HTTP_PARSE_DONE;
+		default:
+			return HTTP_PARSE_REFUSED;
+		}
+	}
+	return HTTP_PARSE_MORE;
+}
+
+const struct http_field *http_head_find(const struct http_head *head, enum phx_field id)
+{
+	for (uint16_t i = 0; i < head->field_count; i++) {
+		if (head->fields[i].id == id)
+			return &head->fields[i];
+	}
+	return NULL;
+}
+
+const struct http_field *http_head_find_name(const struct http_head *head, const char *base, struct slice name)
+{
+	for (uint16_t i = 0; i < head->field_count; i++) {
+		if (slice_equal_nocase(http_field_name(&head->fields[i], base), name))
+			return &head->fields[i];
+	}
+	return NULL;
+}
+
+/* Runs the scanner's own Host check over an authority. */
+static bool authority_valid(struct slice authority)
+{
+	struct phx_head scan;
+	phx_head_init(&scan, 0);
+	scan.field = PHX_FIELD_HOST;
+	for (size_t i = 0; i < authority.len; i++) {
+		if (phx_host_byte(&scan, (uint8_t)authority.ptr[i]))
+			return false;
+	}
+	return !phx_head_valued(&scan);
+}
+
+int http_target_parse(const struct http_head *head, const char *base, struct http_target *out)
+{
+	struct slice target = http_head_target(head, base);
+	struct http_target t = {.path_query = target, .path = slice_of(target.ptr, head->scan.path_len)};
+	if (head->scan.method == PHX_METHOD_CONNECT)
+		return PHX_HEAD_ERROR_TARGET_FORM;
+	if (target.ptr[0] == '/') {
+		*out = t;
+		return 0;
+	}
+	if (target.len == 1 && target.ptr[0] == '*') {
+		if (head->scan.method != PHX_METHOD_OPTIONS)
+			return PHX_HEAD_ERROR_TARGET_FORM;
+		*out = t;
+		return 0;
+	}
+	if (target.len < 8 || strncasecmp(target.ptr, "http://", 7) != 0)
+		return PHX_HEAD_ERROR_TARGET_FORM;
+	struct slice rest = slice_of(target.ptr + 7, target.len - 7);
+	size_t n = 0;
+	while (n < rest.len && rest.ptr[n] != '/' && rest.ptr[n] != '?')
+		n++;
+	t.authority = slice_of(rest.ptr, n);
+	if (!authority_valid(t.authority))
+		return PHX_HEAD_ERROR_TARGET_FORM;
+	if (n < rest.len && rest.ptr[n] == '?')
+		return PHX_HEAD_ERROR_TARGET_FORM; /* "http://host?query": no path to put the query behind */
+	if (n == rest.len) {
+		t.path = t.path_query = head->scan.method == PHX_METHOD_OPTIONS ? SLICE("*") : SLICE("/");
+	} else {
+		t.path_query = slice_of(rest.ptr + n, rest.len - n);
+		t.path = slice_of(rest.ptr + n, head->scan.path_len - 7 - n);
+	}
+	*out = t;
+	return 0;
+}
+
+static const struct {
+	int status;
+	const char *help;
+} refusals[] = {
+#define X(name, status, help) {status, help},
+	PHX_HEAD_ERRORS(X)
+#undef X
+};
+
+int http_refusal_status(const struct http_head *head, enum http_parse_result result)
+{
+	return result == HTTP_PARSE_TOO_MANY ? 431 : refusals[head->scan.error].status;
+}
+
+const char *http_refusal_help(const struct http_head *head, enum http_parse_result result)
+{
+	return result == HTTP_PARSE_TOO_MANY ? "more header fields than limits.fields allows" :
+					       refusals[head->scan.error].help;
+}
+
+static const struct {
+	int status;
+	const char *reason;
+} reasons[] = {
+	{100, "Continue"},
+	{101, "Switching Protocols"},
+	{103, "Early Hints"},
+	{200, "OK"},
+	{201, "Created"},
+	{202, "Accepted"},
+	{204, "No Content"},
+	{206, "Partial Content"},
+	{301, "Moved Permanently"},
+	{302, "Found"},
+	{304, "Not Modified"},
+	{400, "Bad Request"},
+	{401, "Unauthorized"},
+	{403, "Forbidden"},
+	{404, "Not Found"},
+	{405, "Method Not Allowed"},
+	{406, "Not Acceptable"},
+	{408, "Request Timeout"},
+	{409, "Conflict"},
+	{412, "Precondition Failed"},
+	{413, "Content Too Large"},
+	{414, "URI Too Long"},
+	{415, "Unsupported Media Type"},
+	{417, "Expectation Failed"},
+	{421, "Misdirected Request"},
+	{422, "Unprocessable Content"},
+	{428, "Precondition Required"},
+	{429, "Too Many Requests"},
+	{431, "Request Header Fields Too Large"},
+	{500, "Internal Server Error"},
+	{501, "Not Implemented"},
+	{502, "Bad Gateway"},
+	{503, "Service Unavailable"},
+	{504, "Gateway Timeout"},
+	{505, "HTTP Version Not Supported"},
+	{507, "Insufficient Storage"},
+	{508, "Loop Detected"},
+};
+
+const char *http_reason(int status)
+{
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	}
+	return "Unknown";
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream: see stream.h.
+ *
+ * The hard part is closing with operations in flight: each is cancelled, and its completion, whatever it
+ * says, only counts down. A buffer that arrives with such a completion goes straight back to the ring.
+ */
+#include "io/stream.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static void close_when_idle(struct stream *stream)
+{
+	if (!stream->closing || stream->in_flight)
+		return;
+	ring_buffer_put(stream->ring, &stream->large);
+	if (stream->fd >= 0)
+		close(stream->fd);
+	stream->fd = -1;
+	stream->events->closed(stream);
+}
+
+static void received(struct stream *stream, int res, struct ring_buffer buffer)
+{
+	stream->in_flight--;
+	stream->reading = false;
+	if (stream->closing) {
+		ring_buffer_put(stream->ring, &buffer);
+		close_when_idle(stream);
+	} else if (res > 0) {
+		stream->received_bytes += (uint64_t)res;
+		stream->events->data(stream, buffer);
+	} else if (res == -EINTR || res == -EAGAIN) {
+		ring_buffer_put(stream->ring, &buffer);
+		stream_read(stream);
+	} else {
+		ring_buffer_put(stream->ring, &buffer);
+		stream->ended = true;
+		stream->events->end(stream, res);
+	}
+}
+
+static void on_received(struct ring_recv *recv, int res, struct ring_buffer buffer)
+{
+	received(container_of(recv, struct stream, recv), res, buffer);
+}
+
+static void on_received_large(struct ring_op *op, int res, uint32_t flags)
+{
+	struct stream *stream = container_of(op, struct stream, recv_large);
+	struct ring_buffer buffer = stream->large;
+	stream->large = (struct ring_buffer){0};
+	stream->read_large = false;
+	if (res > 0)
+		buffer.len = (uint32_t)res;
+	received(stream, res, buffer);
+}
+
+static void send_pieces(struct stream *stream)
+{
+	stream->in_flight++;
+	stream->sending = true;
+	if (stream->message.msg_iovlen == 1)
+		ring_send(stream->ring, &stream->send, stream->fd, stream->message.msg_iov->iov_base,
+			  stream->message.msg_iov->iov_len);
+	else
+		ring_sendmsg(stream->ring, &stream->send, stream->fd, &stream->message);
+}
+
+static void on_sent(struct ring_op *op, int res, uint32_t flags)
+{
+	struct stream *stream = container_of(op, struct stream, send);
+	stream->in_flight--;
+	stream->sending = false;
+	if (stream->connecting) {
+		stream->connecting = false;
+		if (!stream->closing) {
+			stream->events->connected(stream, res);
+			return;
+		}
+	}
+	if (stream->closing) {
+		close_when_idle(stream);
+		return;
+	}
+	if (res == -EINTR || res == -EAGAIN)
+		res = 0;
+	if (res < 0) {
+		stream->events->sent(stream, res);
+		return;
+	}
+	stream->sent_bytes += (uint64_t)res;
+	/* A short send (a signal, memory pressure): go on where it stopped. */
+	size_t sent = (size_t)res;
+	struct msghdr *message = &stream->message;
+	while (message->msg_iovlen && sent >= message->msg_iov->iov_len) {
+		sent -= message->msg_iov->iov_len;
+		message->msg_iov++;
+		message->msg_iovlen--;
+	}
+	if (message->msg_iovlen == 0) {
+		stream->events->sent(stream, 0);
+		return;
+	}
+	message->msg_iov->iov_base = (char *)message->msg_iov->iov_base + sent;
+	message->msg_iov->iov_len -= sent;
+	send_pieces(stream);
+}
+
+void stream_init(struct stream *stream, struct ring *ring, const struct stream_events *events, int fd)
+{
+	memset(stream, 0, sizeof(*stream));
+	stream->ring = ring;
+	stream->events = events;
+	stream->fd = fd;
+	ring_recv_init(&stream->recv, ring, on_received);
+	stream->recv_large.done = on_received_large;
+	stream->send.done = on_sent;
+}
+
+void stream_connect(struct stream *stream, const struct sockaddr *address, socklen_t address_len)
+{
+	stream->connecting = true;
+	stream->sending = true;
+	stream->in_flight++;
+	ring_connect(stream->ring, &stream->send, stream->fd, address, address_len);
+}
+
+void stream_read(struct stream *stream)
+{
+	if (stream->reading || stream->ended || stream->closing)
+		return;
+	stream->reading = true;
+	stream->in_flight++;
+	ring_recv_start(&stream->recv, stream->fd);
+}
+
+void stream_read_large(struct stream *stream, uint64_t max_bytes)
+{
+	if (stream->reading || stream->ended || stream->closing)
+		return;
+	stream->large = ring_large_buffer_get(stream->ring);
+	if (!stream->large.data) {
+		stream_read(stream);
+		return;
+	}
+	stream->reading = true;
+	stream->read_large = true;
+	stream->in_flight++;
+	size_t len = max_bytes < stream->large.cap ? (size_t)max_bytes : stream->large.cap;
+	ring_recv_into(stream->ring, &stream->recv_large, stream->fd, stream->large.data, len);
+}
+
+void stream_send(struct stream *stream, const struct iovec *pieces, unsigned count)
+{
+	unsigned used = 0;
+	for (unsigned i = 0; i < count && used < STREAM_IOV_MAX; i++) {
+		if (pieces[i].iov_len)
+			stream->iov[used++] = pieces[i];
+	}
+	memset(&stream->message, 0, sizeof(stream->message));
+	stream->message.msg_iov = stream->iov;
+	stream->message.msg_iovlen = used;
+	send_pieces(stream);
+}
+
+void stream_shutdown(struct stream *stream)
+{
+	if (stream->fd >= 0 && !stream->closing)
+		shutdown(stream->fd, SHUT_WR);
+}
+
+void stream_close(struct stream *stream, bool reset)
+{
+	if (stream->closing)
+		return;
+	stream->closing = true;
+	if (reset && stream->fd >= 0) {
+		struct linger linger = {.l_onoff = 1, .l_linger = 0};
+		setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	}
+	if (stream->reading) {
+		if (stream->read_large)
+			ring_cancel(stream->ring, &stream->recv_large);
+		else if (ring_recv_unstarve(&stream->recv))
+			stream->reading = false, stream->in_flight--;
+		else
+			ring_cancel(stream->ring, &stream->recv.op);
+	}
+	if (stream->sending)
+		ring_cancel(stream->ring, &stream->send);
+	close_when_idle(stream);
+}

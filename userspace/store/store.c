@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store: the common half of all stores: arguments, the epoch, and the envelope around a state. See store.h.
+ *
+ * A state is believed only when its checksum says so. Half a state (a full disk, a copy that was cut, an
+ * editor) could set weights nobody chose; so it is refused loudly and a person decides.
+ */
+#include "store/backend.h"
+
+#include "base/siphash.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORMAT 1
+
+static int append_dump(const char *data, size_t len, void *buf)
+{
+	buf_append(buf, data, len);
+	return ((struct buf *)buf)->failed ? -1 : 0;
+}
+
+/* The normal form of a value: equal values have equal bytes. */
+static int dump(const json_t *value, struct buf *out)
+{
+	int err = json_dump_callback(value, append_dump, out, JSON_COMPACT | JSON_SORT_KEYS);
+	return err || out->failed ? -ENOMEM : 0;
+}
+
+/* Against accidents, not against people: the key is no secret. The epoch is covered as well. */
+static void checksum(struct slice text, uint64_t epoch, char out[17])
+{
+	uint8_t key[SIPHASH_KEY_SIZE] = {0};
+	uint64_t wire = htole64(epoch);
+	memcpy(key, &wire, sizeof(wire));
+	snprintf(out, 17, "%016" PRIx64, siphash24(key, text.ptr, text.len));
+}
+
+int state_encode(const json_t *state, uint64_t epoch, struct buf *out)
+{
+	struct buf body = {0};
+	char sum[17];
+	int err = dump(state, &body);
+	if (!err) {
+		checksum(buf_slice(&body), epoch, sum);
+		buf_printf(out, "{\"format\":%d,\"epoch\":%" PRIu64 ",\"checksum\":\"%s\",\"state\":\n",
+			   FORMAT, epoch, sum);
+		buf_append_slice(out, buf_slice(&body));
+		buf_append_str(out, "\n}\n");
+		err = out->failed ? -ENOMEM : 0;
+	}
+	buf_fini(&body);
+	return err;
+}
+
+/* The envelope's members, borrowed; a complaint or NULL. */
+static int open_envelope(const json_t *file, json_t **state, uint64_t *epoch, const char **sum,
+			 struct buf *why)
+{
+	const json_t *format = json_object_get(file, "format");
+	const json_t *number = json_object_get(file, "epoch");
+	if (!json_is_integer(format)) {
+		buf_append_str(why, "is no Phoenix state (it has no \"format\")");
+		return -EBADMSG;
+	}
+	if (json_integer_value(format) > FORMAT) {
+		buf_printf(why,
+			   "has format %lld, this program knows formats up to %d: it was written by a newer "
+			   "version",
+			   (long long)json_integer_value(format), FORMAT);
+		return -EPROTO;
+	}
+	*state = json_object_get(file, "state");
+	*sum = json_string_value(json_object_get(file, "checksum"));
+	if (json_integer_value(format) != FORMAT || !json_is_object(*state) || !*sum ||
+	    !json_is_integer(number) || json_integer_value(number) < 0) {
+		buf_append_str(
+			why,
+			"is damaged: \"format\", \"epoch\", \"checksum\" or \"state\" is missing or wrong");
+		return -EBADMSG;
+	}
+	*epoch = (uint64_t)json_integer_value(number);
+	return 0;
+}
+
+int state_decode(struct slice text, json_t **state, uint64_t *epoch, struct buf *why)
+{
+	json_error_t error;
+	struct buf body = {0};
+	json_t *inner = NULL;
+	const char *sum = NULL;
+	uint64_t number = 0;
+	char computed[17];
+	json_t *file = json_loadb(text.len ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+				  &error);
+	int err = -EBADMSG;
+	if (!file) {
+		if (json_error_code(&error) == json_error_out_of_memory)
+			err = -ENOMEM;
+		else
+			buf_printf(why, "is cut or damaged: line %d, column %d: %s", error.line, error.column,
+				   error.text);
+		goto done;
+	}
+	err = open_envelope(file, &inner, &number, &sum, why);
+	if (!err)
+		err = dump(inner, &body);
+	if (err)
+		goto done;
+	checksum(buf_slice(&body), number, computed);
+	if (strcmp(sum, computed) != 0) {
+		buf_printf(why, "is damaged or was edited: its checksum is %s, its content has %s", sum,
+			   computed);
+		err = -EBADMSG;
+		goto done;
+	}
+	*state = json_incref(inner);
+	*epoch = number;
+done:
+	json_decref(file);
+	buf_fini(&body);
+	return err;
+}
+
+int store_open(enum store_kind kind, const char *path, struct store **out, struct buf *why)
+{
+	switch (kind) {
+	case STORE_FILE:
+		return store_file_open(path, out, why);
+	case STORE_MEMORY:
+		return store_memory_open(out, why);
+	case STORE_REDIS:
+		break;
+	}
+	buf_append_str(
+		why,
+		"the store \"redis\" is not part of this build; set state.store to \"file\" or \"memory\"");
+	return -ENOTSUP;
+}
+
+void store_close(struct store *store)
+{
+	if (store)
+		store->ops->close(store);
+}
+
+int store_load(struct store *store, json_t **state, struct buf *why)
+{
+	int err = store->ops->load(store, state, &store->epoch, why);
+	if (!err)
+		store->loaded = true;
+	return err;
+}
+
+int store_save(struct store *store, const json_t *state, struct buf *why)
+{
+	if (!store->loaded) {
+		buf_append_str(why, "the state is not saved because the stored one was not loaded");
+		return -EPERM;
+	}
+	if (!json_is_object(state)) {
+		buf_append_str(why, "the state is not saved because it is no object");
+		return -EINVAL;
+	}
+	int err = store->ops->save(store, state, store->epoch, why);
+	if (!err)
+		store->epoch++;
+	return err;
+}
+
+uint64_t store_epoch(const struct store *store)
+{
+	return store->epoch;
+}
+
+/* A ledger's name becomes part of a file's name. */
+static bool is_ledger_name(const char *name)
+{
+	size_t len = strlen(name);
+	return len >= 1 && len <= 32 && strspn(name, "abcdefghijklmnopqrstuvwxyz_-") == len;
+}
+
+int store_append(struct store *store, const char *name, const json_t *record, struct buf *why)
+{
+	if (!is_ledger_name(name) || !json_is_object(record)) {
+		buf_append_str(why, "a ledger has a name of letters and its records are objects");
+		return -EINVAL;
+	}
+	return store->ops->append(store, name, record, why);
+}
+
+int store_read_tail(struct store *store, const char *name, size_t max, json_t **records, size_t *unreadable,
+		    struct buf *why)
+{
+	size_t ignored;
+	if (!is_ledger_name(name)) {
+		buf_append_str(why, "a ledger has a name of letters");
+		return -EINVAL;
+	}
+	return store->ops->read_tail(store, name, max, records, unreadable ? unreadable : &ignored, why);
+}
