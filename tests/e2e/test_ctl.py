@@ -199,7 +199,8 @@ def test_route_add_and_rm(env):
 
 
 def test_config_check(env):
-    ctl(env, "config", "check", env.gw.config_path)
+    status, out, err = run(built("phoenixctl"), "config", "check", env.gw.config_path)
+    equal(status, 0, out + err)
     bad = os.path.join(env.gw.directory, "bad.json")
     with open(bad, "w") as file:
         file.write('{"routes": [{"wieght": 1}]}')
@@ -221,7 +222,7 @@ def test_version_and_help(env):
 
 
 def test_completion_is_bash(env):
-    out, _ = ctl(env, "completion", "bash")
+    _status, out, _err = run(built("phoenixctl"), "completion", "bash")
     done = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True)
     equal((done.returncode, done.stderr), (0, ""))
     check("rollback" in out)

@@ -27,7 +27,6 @@ static int parts_init(struct control *control, const struct control_options *opt
 	control->started = moment_now();
 	control->loaded_wall_ns = control->started.wall_ns;
 	control->reload_ok = true;
-	control->signal_fd = -1;
 	control->config_path = strdup(options->config_path ? options->config_path : "");
 	events_init(&control->events, control->started.wall_ns);
 	journal_init(&control->audit, AUDIT_MAX);
@@ -88,6 +87,7 @@ int control_create_parts(const struct control_options *options, const struct dat
 		return -ENOMEM;
 	}
 	control->config = options->config;
+	control->signal_fd = -1;
 	int err = parts_init(control, options, why);
 	if (!err) {
 		use_path(control, path);
@@ -169,7 +169,7 @@ static void every_second(struct control *control, struct moment now)
 
 /* --- signals --------------------------------------------------------------------------------------------- */
 
-/* Looked at with every tick: io_uring cannot wait for a signal descriptor on every kernel. */
+/* Looked at with every tick: a signal may wait 20 ms. */
 static void take_signals(struct control *control)
 {
 	struct signalfd_siginfo info;
@@ -268,6 +268,7 @@ int control_create(const struct control_options *options, struct control **out, 
 		return -ENOMEM;
 	}
 	control->config = options->config;
+	control->signal_fd = -1;
 	int err = start(control, options, why);
 	if (err) {
 		if (why->len == 0)

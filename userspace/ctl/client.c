@@ -173,6 +173,8 @@ static int http_error(struct answer *answer)
 		format_clean(out, title);
 	}
 	buf_append_char(out, ')');
+	if (detail && strstr(detail, "possible now"))
+		possible = NULL; /* it says so itself */
 	json_array_foreach(possible, i, item)
 	{
 		buf_append_str(out, i == 0 ? "; possible now: " : ", ");

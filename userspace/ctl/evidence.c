@@ -125,10 +125,16 @@ int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
 static void example_row(struct buf *out, const struct ctl *ctl, const char *name, enum tint tint,
 			const char *text)
 {
-	struct buf clean = {0};
+	struct buf flat = {0}, clean = {0};
 	size_t bytes = 0, columns = 0;
 
-	format_clean(&clean, text);
+	for (const char *p = text; *p; p++) /* an indented body is shown on one line */
+		if (!strchr(" \t\r\n", *p))
+			buf_append_char(&flat, *p);
+		else if (flat.len && flat.data[flat.len - 1] != ' ')
+			buf_append_char(&flat, ' ');
+	format_clean(&clean, buf_cstr(&flat));
+	buf_fini(&flat);
 	buf_cstr(&clean);
 	for (; bytes < clean.len &&
 	       (columns < BODY_COLUMNS || ((unsigned char)clean.data[bytes] & 0xc0) == 0x80);
@@ -270,10 +276,9 @@ static int print_ignores(const struct ctl *ctl, const json_t *list, const json_t
 		buf_append_char(&out, '\n');
 	}
 	if (field(answer, "would_change"))
-		talk_note(ctl,
-			  "dry run, nothing changed: it would silence %llu groups with %llu mismatches; %llu "
-			  "would "
-			  "still differ",
+		talk_note(ctl, "%s %llu groups with %llu mismatches; %llu still differ",
+			  field_true(answer, "dry_run") ? "dry run, nothing changed: this would silence"
+							: "from now on this silences",
 			  (unsigned long long)field_count(answer, "would_change.groups_silenced"),
 			  (unsigned long long)field_count(answer, "would_change.mismatches_silenced"),
 			  (unsigned long long)field_count(answer, "would_change.still_mismatching"));

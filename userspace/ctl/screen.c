@@ -186,7 +186,8 @@ static void screen_weight(const json_t *route, const struct style *style, bool b
 	buf_printf(out, "wanted %s, set %s, seen %s", percent(field_number(weight, "wanted")).text,
 		   percent(set).text, percent(field_number(weight, "seen")).text);
 	buf_printf(out, " of %s requests\n", count(field_count(weight, "seen_requests")).text);
-	if (field_true(weight, "drift")) {
+	/* The arbiter's own steps are what a migration is; only what somebody set is worth a warning. */
+	if (field_true(weight, "drift") && strcmp(field_text(weight, "changed_by", ""), "arbiter") != 0) {
 		struct figure file = percent(field_number(weight, "file"));
 		struct buf text = {0};
 		buf_printf(&text, "drift: the file says %s; the weight set at run time counts", file.text);

@@ -30,7 +30,8 @@ struct watch {
 	uint64_t deadline_ns; /* of CLOCK_MONOTONIC; 0 = none */
 	json_t *keys;	      /* route id -> key of the last line printed about it */
 	bool away;	      /* the daemon does not answer just now */
-	bool drew;	      /* a frame stands on the terminal */
+	bool drew;
+	unsigned frame_lines; /* of the frame that is on the terminal */	      /* a frame stands on the terminal */
 };
 
 static const char *const goals[] = {"complete",	 "paused",    "holding", "rolled_back",
@@ -122,11 +123,19 @@ static int draw_frame(struct watch *watch, const json_t *answer)
 		buf_append_char(&text, '\n');
 	}
 	screen_cut(buf_slice(&text), ctl->out.width, ctl->out.height - 1, &cut);
-	/* Hide the cursor, go home; each line clears its own rest, the last one what is below. */
-	buf_append_str(&frame, watch->drew ? "\033[H" : "\033[?25l\033[2J\033[H");
+	/* Hide the cursor and begin where it stands, so that what was on the terminal stays; later frames go
+	 * up over the one before. Each line clears its own rest, the last one what is below. */
+	if (!watch->drew)
+		buf_append_str(&frame, "\033[?25l");
+	else if (watch->frame_lines)
+		buf_printf(&frame, "\033[%uA", watch->frame_lines);
+	buf_append_char(&frame, '\r');
+	watch->frame_lines = 0;
 	for (size_t i = 0; i < cut.len; i++) {
-		if (cut.data[i] == '\n')
+		if (cut.data[i] == '\n') {
 			buf_append_str(&frame, "\033[K");
+			watch->frame_lines++;
+		}
 		buf_append_char(&frame, cut.data[i]);
 	}
 	buf_append_str(&frame, "\033[J");

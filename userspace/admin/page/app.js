@@ -109,7 +109,7 @@ async function call(method, path, body) {
   if (answer.ok) return json;
   const problem = json || {};
   let text = problem.detail || problem.title || `the daemon answered ${answer.status}`;
-  if (Array.isArray(problem.possible)) text += `; possible now: ${problem.possible.join(", ")}`;
+  if (Array.isArray(problem.possible) && !text.includes("possible now")) text += `; possible now: ${problem.possible.join(", ")}`;
   if (Array.isArray(problem.errors)) text += `\n${problem.errors.join("\n")}`;
   const error = new Error(text);
   error.status = answer.status;
@@ -339,7 +339,7 @@ function updateWeight(card, route) {
     note += `${note ? "; " : ""}set by ${weight.changed_by}${weight.changed_at ? ` at ${clock(weight.changed_at)}` : ""}`
       + (weight.reason ? `: ${weight.reason}` : "");
   setText(card.weightNote, note);
-  card.drift.hidden = !weight.drift;
+  card.drift.hidden = !weight.drift || weight.changed_by === "arbiter";
   setText(card.drift, `The file says ${percent(weight.file)}; the weight set at run time counts.`);
 }
 
@@ -382,7 +382,7 @@ function updateCard(card, route) {
   card.node.dataset.state = route.state;
   setText(card.match, `${(route.methods || []).join(", ")} ${route.host || ""}${route.path || ""}`);
   const badges = [...(route.badges || [])];
-  if (route.source === "api") badges.push("added at run time");
+  if (route.source === "api") badges.push("set through the API");
   if (route.synthetic && route.synthetic.requests > 0) badges.push(`${count(route.synthetic.requests)} synthetic`);
   if (route.arbiter && route.arbiter.enabled === false) badges.push("arbiter off");
   setItems(card.badges, badges, "chip");
