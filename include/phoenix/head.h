@@ -268,7 +268,21 @@ static inline int phx_head_token(struct phx_head *h)
 }
 
 /* Progress through Host: host [ ":" port ], the host perhaps an IPv6 literal in brackets. */
-enum phx_host_state { PHX_HOST_EMPTY, PHX_HOST_NAME, PHX_HOST_V6, PHX_HOST_V6_END, PHX_HOST_PORT, PHX_HOST_AFTER };
+enum phx_host_state {
+	PHX_HOST_EMPTY,
+	PHX_HOST_NAME,
+	PHX_HOST_CODE1, /* after "%": two hexadecimal digits must come */
+	PHX_HOST_CODE2,
+	PHX_HOST_V6_START,
+	PHX_HOST_V6,
+	PHX_HOST_V6_END,
+	PHX_HOST_PORT,
+};
+
+static inline int phx_is_hex(__u8 c)
+{
+	return (c >= '0' && c <= '9') || (phx_lower(c) >= 'a' && phx_lower(c) <= 'f');
+}
 
 static inline int phx_host_byte(struct phx_head *h, __u8 c)
 {
@@ -281,30 +295,32 @@ static inline int phx_host_byte(struct phx_head *h, __u8 c)
 	switch (h->aux) {
 	case PHX_HOST_EMPTY:
 		if (c == '[') {
-			h->aux = PHX_HOST_V6;
+			h->aux = PHX_HOST_V6_START;
 			return 0;
 		}
-		h->aux = PHX_HOST_NAME;
-		return phx_byte_is(PHX_HOSTCH, c) ? 0 : PHX_HEAD_ERROR_HOST;
+		if (c == ':')
+			return PHX_HEAD_ERROR_HOST;
+		/* fall through */
 	case PHX_HOST_NAME:
-		if (c == ':') {
-			h->aux = PHX_HOST_PORT;
-			return 0;
-		}
-		return phx_byte_is(PHX_HOSTCH, c) ? 0 : PHX_HEAD_ERROR_HOST;
+		h->aux = c == ':' ? PHX_HOST_PORT : c == '%' ? PHX_HOST_CODE1 : PHX_HOST_NAME;
+		return c == ':' || phx_byte_is(PHX_HOSTCH, c) ? 0 : PHX_HEAD_ERROR_HOST;
+	case PHX_HOST_CODE1:
+		h->aux = PHX_HOST_CODE2;
+		return phx_is_hex(c) ? 0 : PHX_HEAD_ERROR_HOST;
+	case PHX_HOST_CODE2:
+		h->aux = PHX_HOST_NAME;
+		return phx_is_hex(c) ? 0 : PHX_HEAD_ERROR_HOST;
+	case PHX_HOST_V6_START:
 	case PHX_HOST_V6:
-		if (c == ']') {
+		if (c == ']' && h->aux == PHX_HOST_V6) {
 			h->aux = PHX_HOST_V6_END;
 			return 0;
 		}
-		return (c >= '0' && c <= '9') || (phx_lower(c) >= 'a' && phx_lower(c) <= 'f') || c == ':' || c == '.' ?
-			       0 :
-			       PHX_HEAD_ERROR_HOST;
+		h->aux = PHX_HOST_V6;
+		return phx_is_hex(c) || c == ':' || c == '.' ? 0 : PHX_HEAD_ERROR_HOST;
 	case PHX_HOST_V6_END:
-		if (c != ':')
-			return PHX_HEAD_ERROR_HOST;
 		h->aux = PHX_HOST_PORT;
-		return 0;
+		return c == ':' ? 0 : PHX_HEAD_ERROR_HOST;
 	default:
 		return c >= '0' && c <= '9' ? 0 : PHX_HEAD_ERROR_HOST;
 	}
@@ -385,7 +401,9 @@ static inline int phx_head_valued(struct phx_head *h)
 {
 	switch (h->field) {
 	case PHX_FIELD_HOST:
-		return h->aux == PHX_HOST_EMPTY || h->aux == PHX_HOST_V6 ? PHX_HEAD_ERROR_HOST : 0;
+		return h->aux == PHX_HOST_NAME || h->aux == PHX_HOST_V6_END || h->aux == PHX_HOST_PORT ?
+			       0 :
+			       PHX_HEAD_ERROR_HOST;
 	case PHX_FIELD_CONTENT_LENGTH:
 		return h->aux == 0 ? PHX_HEAD_ERROR_LENGTH : 0;
 	case PHX_FIELD_TRANSFER_ENCODING: {

@@ -11,6 +11,7 @@ passed on meaning the same thing.
 Every row is sent in one segment and a second time byte by byte. The columns `rfc` name the rule.
 With haproxy or nginx as the subject the table shows where those two are laxer (tests/README.md).
 """
+import time
 from collections import namedtuple
 
 from lib.case import Bench, check, equal, subjects, table
@@ -381,7 +382,6 @@ def setup():
     env.gw = env.own(Gateway([route(legacy=env.up.url)], sanitized=True))
     env.body_up = env.own(Upstream(lambda ex: response(200, ex.read_body())))
     env.body_gw = env.own(Gateway([route(legacy=env.body_up.url)], sanitized=True))
-    env.raw = None
     return env
 
 
@@ -398,28 +398,25 @@ def exchange_bytes(gateway, raw, bytewise):
 def refused(env, row, bytewise):
     """Rows whose fault is in the body have an upstream of their own: heads may reach it, at any time."""
     gateway, upstream = (env.body_gw, env.body_up) if row.body else (env.gw, env.up)
-    if not row.body:
-        late = env.up.raw_bytes - env.raw if env.raw is not None else 0
-        env.up.forget()
-        env.raw = None  # unknown, until this row is through
-        check(late == 0 or env.gw.subject != "phoenix", f"{late} bytes of the test before this one came late")
-    with exchange_bytes(gateway, row.raw + AFTER, bytewise) as client:
-        try:
-            answer = client.response("CONNECT" if row.raw.startswith(b"CONNECT") else "GET")
-        except (Cut, ConnectionResetError, BrokenPipeError) as cut:
-            raise AssertionError(f"no answer, only an end: {cut}") from None
-        check(answer.status in row.want, f"status {answer.status}, not one of {sorted(row.want)} (RFC {row.rfc})",
-              answer)
-        check(0 < len(answer.body) < 2000, "a refusal says why, briefly", answer.body)
-        check(client.ended(1), "the connection stays open, or more follows the refusal")
-    if row.body:
-        whole = [(e.method, e.target, e.body[:60]) for e in upstream.seen if e.read]
-        upstream.seen = [e for e in upstream.seen if not e.read]
-        equal(whole, [], "complete messages at the upstream")
-    else:
-        equal([(e.method, e.target) for e in env.up.seen], [], "requests at the upstream")
-        equal(env.up.raw_bytes, 0, "bytes at the upstream")
-        env.raw = 0
+    try:
+        with exchange_bytes(gateway, row.raw + AFTER, bytewise) as client:
+            try:
+                answer = client.response("CONNECT" if row.raw.startswith(b"CONNECT") else "GET")
+            except (Cut, ConnectionResetError, BrokenPipeError) as cut:
+                raise AssertionError(f"no answer, only an end: {cut}") from None
+            check(answer.status in row.want, f"status {answer.status}, not one of {sorted(row.want)} (RFC {row.rfc})",
+                  answer)
+            check(0 < len(answer.body) < 2000, "a refusal says why, briefly", answer.body)
+            check(client.ended(1), "the connection stays open, or more follows the refusal")
+        if row.body:
+            equal([(e.method, e.target, e.body[:60]) for e in upstream.seen if e.read], [], "complete messages at the upstream")
+        else:
+            equal([(e.method, e.target) for e in upstream.seen], [], "requests at the upstream")
+            equal(upstream.raw_bytes, 0, "bytes at the upstream; those of a test before this one, if they came late")
+    except AssertionError:
+        time.sleep(0.2)  # let what is still on its way arrive, or the next row would be blamed
+        upstream.forget()
+        raise
 
 
 def accepted(env, row, bytewise):
@@ -434,7 +431,7 @@ def accepted(env, row, bytewise):
     equal([(n.lower(), v) for n, v in ex.request.fields if n.lower() in wanted],
           [(n.lower(), v) for n, v in row.fields], "fields")
     equal(len(ex.all("host")), 1, "Host fields")
-    env.raw = None
+    env.up.forget()
 
 
 @table(REFUSED)
@@ -474,9 +471,10 @@ def test_either(env, row):
                 equal(env.up.last().target, target)
         else:
             check(answer.status in row.want, f"status {answer.status} (RFC {row.rfc})")
-            check(client.ended(), "the connection stays open after a refusal")
+            # a well-formed request for somebody else (404, 421) may leave the connection as it is
+            check(answer.status in (404, 421) or client.ended(1), "the connection stays open after a refusal")
             equal(env.up.raw_bytes if b"chunked" not in row.raw else 0, 0, "bytes at the upstream")
-    env.raw = None
+    env.up.forget()
 
 
 @subjects("phoenix")
@@ -491,7 +489,6 @@ def test_head_cut(env, row):
         rest = client.reader.rest()
         check(rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest)
     equal(env.up.raw_bytes, 0, "bytes at the upstream")
-    env.raw = 0
 
 
 @subjects("phoenix")
@@ -509,7 +506,6 @@ def test_body_cut(env, row):
     wait_for("the upstream's connection ending", lambda: all(e.cut or e.read for e in env.up.seen))
     for ex in env.up.seen:
         check(not ex.read, "the upstream got a complete message", ex.body)
-    env.raw = None
 
 
 def test_no_refused_body_was_completed_later(env):

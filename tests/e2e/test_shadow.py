@@ -101,9 +101,11 @@ def test_the_other_side_is_asked_too(env, row):
 
 def test_client_sees_no_trace_of_the_shadow(env):
     use(env, lambda ex: js({"a": 1}), lambda ex: js({"a": 2}, {"X-Evil": "1", "Set-Cookie": "b=c"}, 500))
+    before = evidence(env, "plain")
     r = ask(env.gw.address, "GET", "/plain/x")
     equal((r.status, r.json()), (200, {"a": 1}))
     check(r.get("x-evil") is None and r.get("set-cookie") is None)
+    equal(grown(env, "plain", before), (0, 1, {}))
 
 
 @table(["HEAD", "OPTIONS", "PROPFIND", "REPORT"])
@@ -145,17 +147,21 @@ def test_unsafe_mirroring_has_a_badge(env):
 
 def test_chunked_request_is_mirrored_whole(env):
     use(env)
+    before = evidence(env, "unsafe")
     ask(env.gw.address, "POST", "/unsafe/x", {"Transfer-Encoding": "chunked"}, b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
     wait_for("the shadow's body", lambda: env.modern.seen and env.modern.seen[0].read)
     equal(env.modern.seen[0].body, b"abcdefg")
+    equal(grown(env, "unsafe", before), (1, 0, {}))
 
 
 def test_loop_guard(env):
     """A request that is itself a shadow makes no further one."""
     use(env)
+    before = evidence(env, "plain")
     equal(ask(env.gw.address, "GET", "/plain/loop", {"X-Phoenix-Shadow": "1"}).status, 200)
     ask(env.gw.address, "GET", "/plain/marker")
     equal(shadow_of(env.modern).target, "/plain/marker")
+    equal(grown(env, "plain", before)[:2], (1, 0))
 
 
 def test_sample_share(env):
@@ -173,8 +179,10 @@ def test_sample_0_asks_nobody(env):
     with Client(env.gw.address) as c:
         for _ in range(20):
             c.ask("GET", "/never/x")
+    before = evidence(env, "plain")
     ask(env.gw.address, "GET", "/plain/marker")
     equal(shadow_of(env.modern).target, "/plain/marker")
+    equal(grown(env, "plain", before), (1, 0, {}))
 
 
 # --- what comparison says ---------------------------------------------------------------------------------
@@ -290,8 +298,10 @@ def test_body_over_cap_is_counted(env, row):
 def test_body_over_cap_passes_whole(env):
     """The cap is the sample's, not the client's."""
     use(env, lambda ex: response(200, b"L" * 5_000_000))
+    before = evidence(env, "small-cap")
     r = ask(env.gw.address, "GET", "/small-cap/x")
     equal((r.status, len(r.body)), (200, 5_000_000))
+    equal(grown(env, "small-cap", before), (0, 0, {"body_over_cap": 1}))
 
 
 @table([("timeout", lambda ex: ex.wait_gone(3) and None), ("closed", lambda ex: ex.close()), ("reset", lambda ex: ex.reset()),
@@ -325,8 +335,8 @@ def test_dead_legacy_is_not_evidence(env):
     use(env, lambda ex: ex.close())
     before = evidence(env, "plain")
     equal(ask(env.gw.address, "GET", "/plain/x").status, 502)
-    after = evidence(env, "plain")
-    equal(after[1], before[1], "matches")
+    wait_for("the exchange being counted", lambda: evidence(env, "plain") != before)
+    equal(evidence(env, "plain")[1], before[1], "matches")
 
 
 def test_upgrade_is_not_comparable(env):
@@ -338,8 +348,11 @@ def test_upgrade_is_not_comparable(env):
     with Client(env.gw.address) as c:
         equal(c.ask("GET", "/plain/ws", {"Connection": "Upgrade", "Upgrade": "x"}).status, 101)
         equal(c.reader.rest(), b"bye")
-    after = evidence(env, "plain")
-    equal(after[:3], before[:3], "samples, matches, mismatches")
+    use(env)
+    ask(env.gw.address, "GET", "/plain/marker")
+    wait_for("the marker being counted", lambda: evidence(env, "plain")[1] == before[1] + 1)
+    time.sleep(0.1)
+    equal(evidence(env, "plain")[:3], (before[0] + 1, before[1] + 1, before[2]), "samples, matches, mismatches")
 
 
 def test_client_gone_is_not_a_mismatch(env):
@@ -353,8 +366,7 @@ def test_client_gone_is_not_a_mismatch(env):
     wait_for("the request", lambda: env.legacy.seen)
     client.reset()
     ask(env.gw.address, "GET", "/plain/marker")
-    wait_for("evidence of the marker", lambda: evidence(env, "plain")[1] > before[1])
-    equal(evidence(env, "plain")[2], before[2], "mismatches")
+    equal(grown(env, "plain", before, 2), (1, 0, {"client_gone": 1}))
 
 
 # --- the primary never waits ------------------------------------------------------------------------------

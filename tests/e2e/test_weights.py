@@ -396,7 +396,7 @@ def test_unwritable_state_says_so(env):
             text = reply.body.decode() + json.dumps(gw.admin.json("/admin/status")["store"])
             check(reply.status >= 500 or '"ok": false' in text or '"ok":false' in text, reply)
         else:
-            check("/proc/phoenix/state.json" in gw.log(), gw.log()[-2000:])
+            check("/proc/phoenix" in gw.log(), gw.log()[-2000:])
     finally:
         gw.end()
         gw.remove()
@@ -408,7 +408,7 @@ def test_state_file_is_private_and_whole(env):
     try:
         for i in range(20):
             gw.admin.set_weight("r", i / 20)
-        left = sorted(f for f in os.listdir(gw.directory) if f.startswith("state") and not f.endswith((".log", ".lock")))
+        left = sorted(f for f in os.listdir(gw.directory) if f.startswith("state") and not f.endswith((".jsonl", ".lock")))
         equal(left, ["state.json"])
         with open(gw.state_path) as file:
             json.load(file)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From exchanges to evidence: what counts, what does not, what is kept, and what of it is redacted. */
-#include "control_support.h"
+#include "test_control_support.h"
 
 #include "control/differences.h"
 
-static const char one_route[] = "{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
-				",\"compare\":{\"ignore\":[\"/noise\"]}}]}";
+static const char one_route[] =
+	"{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
+	",\"compare\":{\"ignore\":[\"/noise\"]}}]}";
 
 static struct facts_view view_of(struct fake *fake, const char *id)
 {
@@ -118,14 +119,17 @@ TEST(full_queue_sheds_samples)
 TEST(differences_are_grouped_and_redacted)
 {
 	static struct fake fake;
-	fake_start(&fake, "{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
-			  ",\"compare\":{\"redact\":[\"/card\"]}}]}");
+	fake_start(&fake,
+		   "{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
+		   ",\"compare\":{\"redact\":[\"/card\"]}}]}");
 	struct route *route = fake_route(&fake, "a");
 	for (unsigned i = 0; i < 8; i++)
-		fake_submit(&fake, fake_exchange(&fake, route, PHX_LEGACY,
-						 "{\"data\":[{\"fee\":1},{\"fee\":2}],\"card\":\"4111-secret\"}",
-						 i % 2 ? "{\"data\":[{\"fee\":1},{\"fee\":3}],\"card\":\"4111-secret\"}"
-						       : "{\"data\":[{\"fee\":9},{\"fee\":2}],\"card\":\"5500-secret\"}"));
+		fake_submit(&fake,
+			    fake_exchange(
+				    &fake, route, PHX_LEGACY,
+				    "{\"data\":[{\"fee\":1},{\"fee\":2}],\"card\":\"4111-secret\"}",
+				    i % 2 ? "{\"data\":[{\"fee\":1},{\"fee\":3}],\"card\":\"4111-secret\"}"
+					  : "{\"data\":[{\"fee\":9},{\"fee\":2}],\"card\":\"5500-secret\"}"));
 	facts_settle(fake.control->facts);
 	json_t *list = facts_differences(fake.control->facts, route->slot);
 	CHECK_INT(json_array_size(list), 2);
@@ -152,7 +156,8 @@ TEST(differences_are_grouped_and_redacted)
 
 	/* What would ignoring change? Half of the mismatches have the card as well. */
 	const char *why = NULL;
-	char *fees[] = {"/data/*/fee"}, *both[] = {"/data", "/card"}, *one[] = {"/data/0/fee"}, *bad[] = {"x"};
+	char *fees[] = {"/data/*/fee"}, *both[] = {"/data", "/card"}, *one[] = {"/data/0/fee"},
+	     *bad[] = {"x"};
 	json_t *preview = facts_ignore_preview(fake.control->facts, route->slot, fees, 1, &why);
 	CHECK_INT(json_get_u64(preview, "groups_silenced"), 1);
 	CHECK_INT(json_get_u64(preview, "mismatches_silenced"), 4);

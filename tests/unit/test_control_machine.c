@@ -24,30 +24,48 @@ TEST(headlines_are_the_contract)
 		{{0}, {0}, MIGRATION_IDLE, "Not Started: 100% on Legacy"},
 		{{0}, {.deploying = "building"}, MIGRATION_DEPLOYING, "Deploying Modern: building"},
 		{{.started = true}, {0}, MIGRATION_MIRRORING, "Mirroring: 0% Traffic Shifted"},
-		{{.started = true, .weight_bp = 3000}, {.set_bp = 3000}, MIGRATION_MIGRATING,
+		{{.started = true, .weight_bp = 3000},
+		 {.set_bp = 3000},
+		 MIGRATION_MIGRATING,
 		 "Migration in Progress: 30% Traffic Shifted"},
-		{{.started = true, .weight_bp = 50}, {.set_bp = 50}, MIGRATION_MIGRATING,
+		{{.started = true, .weight_bp = 50},
+		 {.set_bp = 50},
+		 MIGRATION_MIGRATING,
 		 "Migration in Progress: 0.5% Traffic Shifted"},
-		{{.started = true, .weight_bp = 1234}, {.set_bp = 1234}, MIGRATION_MIGRATING,
+		{{.started = true, .weight_bp = 1234},
+		 {.set_bp = 1234},
+		 MIGRATION_MIGRATING,
 		 "Migration in Progress: 12.34% Traffic Shifted"},
-		{{.started = true, .weight_bp = 10000}, {.set_bp = 10000}, MIGRATION_MIGRATING,
+		{{.started = true, .weight_bp = 10000},
+		 {.set_bp = 10000},
+		 MIGRATION_MIGRATING,
 		 "Migration in Progress: 100% Traffic Shifted"},
 		{{.started = true, .weight_bp = 3000},
 		 {.set_bp = 3000, .holding = true, .reason = "12 of 100 samples seen"},
 		 MIGRATION_HOLDING,
 		 "Holding at 30%: 12 of 100 samples seen"},
 		{{.weight_bp = 3000}, {.set_bp = 3000}, MIGRATION_HOLDING, "Holding at 30%: set by hand"},
-		{{.weight_bp = 3000, .started = true}, {.set_bp = 5000}, MIGRATION_HOLDING,
+		{{.weight_bp = 3000, .started = true},
+		 {.set_bp = 5000},
+		 MIGRATION_HOLDING,
 		 "Holding at 30%: the data path has 50%"},
-		{{.weight_bp = 3000, .started = true, .paused = true, .pause_by = "uid 0"}, {.set_bp = 3000},
-		 MIGRATION_PAUSED, "Paused at 30% by uid 0"},
+		{{.weight_bp = 3000, .started = true, .paused = true, .pause_by = "uid 0"},
+		 {.set_bp = 3000},
+		 MIGRATION_PAUSED,
+		 "Paused at 30% by uid 0"},
 		{{.started = true, .latched = true}, {0}, MIGRATION_ROLLED_BACK, "Rollback triggered"},
-		{{.started = true, .latched = true, .paused = true, .pause_by = "x"}, {.deploying = "x"},
-		 MIGRATION_ROLLED_BACK, "Rollback triggered"},
-		{{.started = true, .complete = true, .weight_bp = 10000}, {.set_bp = 10000}, MIGRATION_COMPLETE,
+		{{.started = true, .latched = true, .paused = true, .pause_by = "x"},
+		 {.deploying = "x"},
+		 MIGRATION_ROLLED_BACK,
+		 "Rollback triggered"},
+		{{.started = true, .complete = true, .weight_bp = 10000},
+		 {.set_bp = 10000},
+		 MIGRATION_COMPLETE,
 		 "Migration Complete"},
 		/* complete only when wanted = set = 100 % */
-		{{.started = true, .complete = true, .weight_bp = 10000}, {.set_bp = 0}, MIGRATION_HOLDING,
+		{{.started = true, .complete = true, .weight_bp = 10000},
+		 {.set_bp = 0},
+		 MIGRATION_HOLDING,
 		 "Holding at 100%: the data path has 0%"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -60,9 +78,9 @@ TEST(verbs_by_state)
 {
 	/*                                 start pause resume promote rollback retry */
 	static const char *const possible[MIGRATION_STATE_COUNT] = {
-		[MIGRATION_IDLE] = "s...b.",	  [MIGRATION_DEPLOYING] = "....b.",
-		[MIGRATION_MIRRORING] = ".p.mb.", [MIGRATION_MIGRATING] = ".p.mb.",
-		[MIGRATION_HOLDING] = ".p.mb.",	  [MIGRATION_PAUSED] = "..r.b.",
+		[MIGRATION_IDLE] = "s...b.",	    [MIGRATION_DEPLOYING] = "....b.",
+		[MIGRATION_MIRRORING] = ".p.mb.",   [MIGRATION_MIGRATING] = ".p.mb.",
+		[MIGRATION_HOLDING] = ".p.mb.",	    [MIGRATION_PAUSED] = "..r.b.",
 		[MIGRATION_ROLLED_BACK] = "....by", [MIGRATION_COMPLETE] = "....b.",
 	};
 	for (unsigned state = 0; state < MIGRATION_STATE_COUNT; state++) {
@@ -87,9 +105,9 @@ TEST(verbs_are_words)
 
 TEST(worst_state_speaks_first)
 {
-	static const enum migration_state order[] = {MIGRATION_ROLLED_BACK, MIGRATION_HOLDING, MIGRATION_DEPLOYING,
-						     MIGRATION_MIGRATING,   MIGRATION_PAUSED,  MIGRATION_MIRRORING,
-						     MIGRATION_IDLE,	    MIGRATION_COMPLETE};
+	static const enum migration_state order[] = {
+		MIGRATION_ROLLED_BACK, MIGRATION_HOLDING,   MIGRATION_DEPLOYING, MIGRATION_MIGRATING,
+		MIGRATION_PAUSED,      MIGRATION_MIRRORING, MIGRATION_IDLE,	 MIGRATION_COMPLETE};
 	for (unsigned i = 1; i < MIGRATION_STATE_COUNT; i++)
 		CHECK(migration_state_rank(order[i - 1]) > migration_state_rank(order[i]));
 }

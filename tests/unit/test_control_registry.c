@@ -92,8 +92,7 @@ TEST(thousands_come_and_go)
 	}
 	CHECK_INT(wrong, 0);
 	unsigned listed = 0;
-	registry_each(&registry, route)
-		listed += route != NULL;
+	registry_each(&registry, route) listed += route != NULL;
 	CHECK_INT(listed, registry.count);
 	registry_fini(&registry);
 }

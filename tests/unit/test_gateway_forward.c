@@ -60,6 +60,10 @@ static const struct {
 	 "GET / HTTP/1.1\r\nHost: h:1\r\n" TAIL "\r\n", false},
 	{"absolute form", "GET http://h:1/a HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n", "",
 	 "GET /a HTTP/1.1\r\nHost: h:1\r\nA: b\r\n" TAIL "\r\n", false},
+	{"absolute form with a query only", "GET http://h:1?x HTTP/1.1\r\nHost: h:1\r\n\r\n", "/v1",
+	 "GET /v1/?x HTTP/1.1\r\nHost: h:1\r\n" TAIL "\r\n", false},
+	{"upgrade without h2c", "GET / HTTP/1.1\r\nHost: h:1\r\nConnection: Upgrade\r\nUpgrade: h2c, websocket ,H2C, x\r\n\r\n", "",
+	 "GET / HTTP/1.1\r\nHost: h:1\r\n" TAIL "Connection: Upgrade\r\nUpgrade: websocket, x\r\n\r\n", true},
 	{"1.0 without Host", "GET / HTTP/1.0\r\n\r\n", "",
 	 "GET / HTTP/1.1\r\nHost: up:9\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: up:9\r\n"
 	 "X-Request-Id: NEW\r\n\r\n", false},

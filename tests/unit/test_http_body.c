@@ -129,6 +129,15 @@ TEST(trailers_and_chunk_lines_have_a_limit)
 	http_body_init(&body, HTTP_BODY_CHUNKED, 0);
 	CHECK_INT(http_body_read(&body, bytes, 10000, &consumed, &produced), HTTP_BODY_REFUSED);
 	http_body_fini(&body);
+	http_body_init(&body, HTTP_BODY_CHUNKED, 0);
+	unsigned lines = 0;
+	enum http_body_result result = HTTP_BODY_MORE;
+	while (result == HTTP_BODY_MORE && lines++ < 1000) {
+		int n = snprintf(bytes, 10000, "1;%0200d\r\nx\r\n", 0);
+		result = http_body_read(&body, bytes, (size_t)n, &consumed, &produced);
+	}
+	CHECK_INT(result, HTTP_BODY_REFUSED);
+	CHECK(lines > 50 && lines < 150);
 	memset(bytes, 'a', 10000);
 	memcpy(bytes, "1;", 2);
 	http_body_init(&body, HTTP_BODY_CHUNKED, 0);

@@ -31,8 +31,10 @@ static const struct body_key ignore_keys[] = {
 };
 
 #define VERB(word, text)                                                                                     \
-	{"POST", "/admin/routes/{id}/" word, ENDPOINT_ROUTE, reason_keys, text, "the route as it is now",    \
-	 handle_verb}
+	{                                                                                                    \
+		"POST", "/admin/routes/{id}/" word, ENDPOINT_ROUTE, reason_keys, text,                       \
+			"the route as it is now", handle_verb                                                \
+	}
 
 const struct endpoint api_endpoints[] = {
 	{"GET", "/admin/status", 0, NULL, "All the first page needs", "gateway, totals and all routes",
@@ -57,22 +59,22 @@ const struct endpoint api_endpoints[] = {
 	VERB("promote", "Raises the weight by one step, whatever the samples say"),
 	VERB("rollback", "All requests to legacy, latched until a retry"),
 	VERB("retry", "Begins again after a rollback"),
-	{"GET", "/admin/routes/{id}/diffs", ENDPOINT_ROUTE, NULL, "Differences, grouped, with redacted examples",
-	 "the groups", handle_diffs},
+	{"GET", "/admin/routes/{id}/diffs", ENDPOINT_ROUTE, NULL,
+	 "Differences, grouped, with redacted examples", "the groups", handle_diffs},
 	{"GET", "/admin/routes/{id}/decisions", ENDPOINT_ROUTE, NULL, "The evidence ledger (?limit=)",
 	 "the decisions, newest last", handle_decisions},
-	{"GET", "/admin/routes/{id}/series", ENDPOINT_ROUTE, NULL, "Chart data, a point a second", "the points",
-	 handle_series},
+	{"GET", "/admin/routes/{id}/series", ENDPOINT_ROUTE, NULL, "Chart data, a point a second",
+	 "the points", handle_series},
 	{"PUT", "/admin/routes/{id}/ignore", ENDPOINT_ROUTE, ignore_keys,
 	 "Sets the pointers to ignore (?dry_run=true: only says what that would change)", "old and new list",
 	 handle_ignore},
 	{"GET", "/admin/events", 0, NULL,
-	 "Events (?since=, ?limit=); with Accept: text/event-stream a stream with Last-Event-ID", "the events",
-	 handle_events},
+	 "Events (?since=, ?limit=); with Accept: text/event-stream a stream with Last-Event-ID",
+	 "the events", handle_events},
 	{"GET", "/admin/datapath", 0, NULL, "Workers, connections, upstreams", "the data path",
 	 handle_data_path},
-	{"GET", "/admin/config", 0, NULL, "The configuration in effect, defaults filled in", "the configuration",
-	 handle_config},
+	{"GET", "/admin/config", 0, NULL, "The configuration in effect, defaults filled in",
+	 "the configuration", handle_config},
 	{"POST", "/admin/config/reload", 0, reason_keys, "Reads the configuration file again", "what changed",
 	 handle_reload},
 	{"GET", "/admin/audit", 0, NULL, "Who changed what (?limit=)", "the entries", handle_audit},
@@ -84,12 +86,14 @@ const struct endpoint api_endpoints[] = {
 	 handle_openapi},
 	{"GET", "/", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
 	{"GET", "/index.html", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
-	{"GET", "/app.js", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page's script", "JavaScript", handle_page},
+	{"GET", "/app.js", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page's script", "JavaScript",
+	 handle_page},
 	{"GET", "/style.css", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page's style", "CSS", handle_page},
 };
 const size_t api_endpoint_count = sizeof(api_endpoints) / sizeof(api_endpoints[0]);
 
-/* --- answers --------------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------------------
+ */
 
 void respond_json(struct response *response, int status, json_t *json)
 {
@@ -111,8 +115,8 @@ void respond_json(struct response *response, int status, json_t *json)
 
 void respond_problem(struct response *response, int status, const char *detail, json_t *more)
 {
-	json_t *json = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", http_reason(status), "status",
-				 status);
+	json_t *json = json_pack("{s:s, s:s, s:i}", "type", "about:blank", "title", http_reason(status),
+				 "status", status);
 	if (json && detail)
 		json_object_set_new(json, "detail", json_text(slice_str(detail)));
 	if (json && more)
@@ -140,7 +144,8 @@ void response_write_head(const struct response *response, bool close, struct buf
 		buf_append_str(out, "X-Accel-Buffering: no\r\n");
 	else if (response->status != 304 && response->status != 204)
 		buf_printf(out, "Content-Length: %zu\r\n", response->body_bytes);
-	buf_append_str(out, response->cacheable ? "Cache-Control: no-cache\r\n" : "Cache-Control: no-store\r\n");
+	buf_append_str(out,
+		       response->cacheable ? "Cache-Control: no-cache\r\n" : "Cache-Control: no-store\r\n");
 	buf_append_str(out, "X-Content-Type-Options: nosniff\r\n");
 	if (response->page)
 		buf_append_str(out, "Content-Security-Policy: default-src 'self'; frame-ancestors 'none'; "
@@ -161,7 +166,8 @@ void response_write_head(const struct response *response, bool close, struct buf
 	buf_append_str(out, "\r\n");
 }
 
-/* --- texts ----------------------------------------------------------------------------------------------- */
+/* --- texts -----------------------------------------------------------------------------------------------
+ */
 
 static int hex_digit(char c)
 {
@@ -174,7 +180,8 @@ bool percent_decode(struct slice text, char *out, size_t size)
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.ptr[i];
 		if (c == '%') {
-			if (text.len - i < 3 || hex_digit(text.ptr[i + 1]) < 0 || hex_digit(text.ptr[i + 2]) < 0)
+			if (text.len - i < 3 || hex_digit(text.ptr[i + 1]) < 0 ||
+			    hex_digit(text.ptr[i + 2]) < 0)
 				return false;
 			c = (char)(hex_digit(text.ptr[i + 1]) << 4 | hex_digit(text.ptr[i + 2]));
 			i += 2;
@@ -201,7 +208,8 @@ bool query_get(struct slice query, const char *name, char *out, size_t size)
 	return false;
 }
 
-/* --- dispatch -------------------------------------------------------------------------------------------- */
+/* --- dispatch --------------------------------------------------------------------------------------------
+ */
 
 /* Does the path fit the pattern? Fills in id and verb. */
 static bool path_matches(const char *pattern, struct slice path, struct request *request)
@@ -247,7 +255,8 @@ static const struct endpoint *find(struct request *request, struct response *res
 				       SLICE_ARG(request->method), buf_cstr(&allow));
 		snprintf(response->allow, sizeof(response->allow), "%s", buf_cstr(&allow));
 	} else if (!found) {
-		respond_problem(response, 404, "there is nothing here; GET /openapi.json lists what there is", NULL);
+		respond_problem(response, 404, "there is nothing here; GET /openapi.json lists what there is",
+				NULL);
 	}
 	buf_fini(&allow);
 	return found;
@@ -297,19 +306,21 @@ static bool keys_are_known(const struct endpoint *endpoint, const json_t *body, 
 		if (!known) {
 			const char *meant = report_suggest(slice_str(key), words);
 			respond_problem_format(response, 422, "unknown key %s%s%s%s", name.text,
-					       meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+					       meant ? "; did you mean \"" : "", meant ? meant : "",
+					       meant ? "\"?" : "");
 			return false;
 		}
 		bool optional_null = json_is_null(value) && !known->required;
 		if (!optional_null && strcmp(json_type_name(value), known->type) != 0) {
-			respond_problem_format(response, 422, "%s must be of type %s, and is of type %s", name.text,
-					       known->type, json_type_name(value));
+			respond_problem_format(response, 422, "%s must be of type %s, and is of type %s",
+					       name.text, known->type, json_type_name(value));
 			return false;
 		}
 	}
 	for (const struct body_key *k = endpoint->keys; k->name; k++) {
 		if (k->required && !json_object_get(body, k->name)) {
-			respond_problem_format(response, 422, "the key \"%s\" is missing: %s", k->name, k->help);
+			respond_problem_format(response, 422, "the key \"%s\" is missing: %s", k->name,
+					       k->help);
 			return false;
 		}
 	}
@@ -323,10 +334,11 @@ static bool take_body(const struct endpoint *endpoint, struct request *request, 
 	if (slice_trim(request->text).len == 0)
 		request->body = json_object();
 	else
-		request->body = json_loadb(request->text.ptr, request->text.len, JSON_REJECT_DUPLICATES, &error);
+		request->body =
+			json_loadb(request->text.ptr, request->text.len, JSON_REJECT_DUPLICATES, &error);
 	if (!request->body) {
-		respond_problem_format(response, 400, "the body is no JSON: line %d, column %d: %s", error.line,
-				       error.column, error.text);
+		respond_problem_format(response, 400, "the body is no JSON: line %d, column %d: %s",
+				       error.line, error.column, error.text);
 		return false;
 	}
 	if (!json_is_object(request->body)) {
@@ -337,8 +349,8 @@ static bool take_body(const struct endpoint *endpoint, struct request *request, 
 }
 
 /* May this request be carried out? Answers when not. */
-static bool admit(struct request *request, const struct endpoint *endpoint, const struct connection *connection,
-		  struct response *response)
+static bool admit(struct request *request, const struct endpoint *endpoint,
+		  const struct connection *connection, struct response *response)
 {
 	const struct http_head *head = &connection->head;
 	const char *base = connection->in.data;
@@ -362,8 +374,9 @@ static bool admit(struct request *request, const struct endpoint *endpoint, cons
 		const struct http_field *host = http_head_find(head, PHX_FIELD_HOST);
 		struct slice origin = field ? http_field_value(field, base) : (struct slice){0};
 		if (!auth_origin_is_ours(origin, host ? http_field_value(host, base) : (struct slice){0})) {
-			respond_problem(response, 403,
-					"this Origin may not change anything: only the gateway's own page may", NULL);
+			respond_problem(
+				response, 403,
+				"this Origin may not change anything: only the gateway's own page may", NULL);
 			return false;
 		}
 	}
@@ -424,10 +437,11 @@ void api_dispatch(struct connection *connection, struct response *response)
 				  : host	       ? http_field_value(host, base)
 						       : SLICE("");
 	if (!connection->peer.unix_socket && !auth_host_is_ours(&connection->admin->auth, host_value)) {
-		respond_problem(response, 403,
-				"misdirected: this Host is no name of the admin interface; if it should be, add it "
-				"to admin.allowed_hosts",
-				NULL);
+		respond_problem(
+			response, 403,
+			"misdirected: this Host is no name of the admin interface; if it should be, add it "
+			"to admin.allowed_hosts",
+			NULL);
 		return;
 	}
 	const struct endpoint *endpoint = find(&request, response);
@@ -446,7 +460,8 @@ void api_dispatch(struct connection *connection, struct response *response)
 	if (fine && (endpoint->flags & ENDPOINT_ROUTE) &&
 	    !registry_find(&request.control->registry, slice_str(request.id))) {
 		struct quoted name = quote(slice_str(request.id));
-		respond_problem_format(response, 404, "there is no route %s; GET /admin/routes lists them", name.text);
+		respond_problem_format(response, 404, "there is no route %s; GET /admin/routes lists them",
+				       name.text);
 		fine = false;
 	}
 	if (fine)

@@ -71,15 +71,16 @@ static int tokens_read(struct auth *auth, const char *path, struct buf *why)
 	size_t len = file ? fread(text, 1, TOKEN_FILE_BYTES_MAX - 1, file) : 0;
 	struct stat status;
 	if (file && fstat(fileno(file), &status) == 0 && (status.st_mode & S_IROTH)) {
-		buf_printf(why, "admin.token_file %s can be read by everybody (mode %03o): chmod 600 it", path,
-			   (unsigned)status.st_mode & 0777);
+		buf_printf(why, "admin.token_file %s can be read by everybody (mode %03o): chmod 600 it",
+			   path, (unsigned)status.st_mode & 0777);
 		err = -EACCES;
 	}
 	struct slice rest = slice_of(text, len), line;
 	for (unsigned number = 1; !err && slice_split(&rest, '\n', &line); number++)
 		err = token_add(auth, line, number, path, why);
 	if (!err && auth->token_count == 0) {
-		buf_printf(why, "admin.token_file %s has no token: write one a line, as \"name:token\"", path);
+		buf_printf(why, "admin.token_file %s has no token: write one a line, as \"name:token\"",
+			   path);
 		err = -EINVAL;
 	}
 	if (file)

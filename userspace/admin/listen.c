@@ -19,6 +19,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define BIND_TRIES    20
+#define BIND_PAUSE_MS 50
+
 /* Removes a socket that nobody listens on. */
 static int clear_path(const struct sockaddr_un *address, struct buf *why)
 {
@@ -27,11 +30,14 @@ static int clear_path(const struct sockaddr_un *address, struct buf *why)
 	if (lstat(path, &status))
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(status.st_mode)) {
-		buf_printf(why, "admin.socket %s exists and is no socket: remove it or choose another path", path);
+		buf_printf(why, "admin.socket %s exists and is no socket: remove it or choose another path",
+			   path);
 		return -EEXIST;
 	}
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int err = fd < 0 ? -errno : connect(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
+	int err = fd < 0							    ? -errno
+		  : connect(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno
+										    : 0;
 	if (fd >= 0)
 		close(fd);
 	if (err == -ECONNREFUSED) {
@@ -39,7 +45,8 @@ static int clear_path(const struct sockaddr_un *address, struct buf *why)
 		return unlink(path) ? -errno : 0;
 	}
 	if (err == 0 || err == -EAGAIN) {
-		buf_printf(why, "admin.socket %s: another process answers there; stop it or choose another path",
+		buf_printf(why,
+			   "admin.socket %s: another process answers there; stop it or choose another path",
 			   path);
 		return -EADDRINUSE;
 	}
@@ -88,7 +95,8 @@ static int bind_tcp(const struct config_listen *listen_at, int *out, struct buf 
 {
 	char port[8];
 	snprintf(port, sizeof(port), "%u", listen_at->port);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found = NULL;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV},
+			*found = NULL;
 	int failure = getaddrinfo(listen_at->host[0] ? listen_at->host : NULL, port, &hints, &found);
 	if (failure) {
 		buf_printf(why, "admin.listen %s: %s", listen_at->text, gai_strerror(failure));
@@ -100,7 +108,14 @@ static int bind_tcp(const struct config_listen *listen_at, int *out, struct buf 
 		err = -errno;
 	else
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (!err && (bind(fd, found->ai_addr, found->ai_addrlen) || listen(fd, 128)))
+	/* The kernel may still be closing the sockets of a process that was just killed. */
+	for (unsigned tries = 0; !err && bind(fd, found->ai_addr, found->ai_addrlen); tries++) {
+		if (errno != EADDRINUSE || tries == BIND_TRIES)
+			err = -errno;
+		else
+			usleep(BIND_PAUSE_MS * 1000);
+	}
+	if (!err && listen(fd, 128))
 		err = -errno;
 	freeaddrinfo(found);
 	if (err) {
@@ -131,9 +146,11 @@ int admin_listen(struct admin *admin, struct buf *why)
 	const struct config *config = admin->control->config;
 	const struct config_listen *tcp = &config->admin.listen;
 	if (tcp->host && !config->admin.token_file && !config_listen_is_local(tcp)) {
-		buf_printf(why, "admin.listen %s can be reached by others, so it needs admin.token_file; or listen "
-				"on 127.0.0.1",
-			   tcp->text);
+		buf_printf(
+			why,
+			"admin.listen %s can be reached by others, so it needs admin.token_file; or listen "
+			"on 127.0.0.1",
+			tcp->text);
 		return -EPERM;
 	}
 	const char *path = config->admin.socket ? config->admin.socket : tcp->unix_path;

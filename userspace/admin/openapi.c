@@ -38,12 +38,13 @@ static json_t *operation(const struct endpoint *endpoint)
 	json_t *json = json_pack("{s:s, s:o}", "summary", endpoint->summary, "responses", answers);
 	if (json && (endpoint->keys || (endpoint->flags & ENDPOINT_RAW)))
 		json_object_set_new(json, "requestBody",
-				    json_pack("{s:b, s:{s:{s:o}}}", "required", (endpoint->flags & ENDPOINT_RAW) != 0,
-					      "content", "application/json", "schema", body_schema(endpoint)));
+				    json_pack("{s:b, s:{s:{s:o}}}", "required",
+					      (endpoint->flags & ENDPOINT_RAW) != 0, "content",
+					      "application/json", "schema", body_schema(endpoint)));
 	if (json && strstr(endpoint->pattern, "{id}"))
 		json_object_set_new(json, "parameters",
-				    json_pack("[{s:s, s:s, s:b, s:{s:s}}]", "name", "id", "in", "path", "required",
-					      1, "schema", "type", "string"));
+				    json_pack("[{s:s, s:s, s:b, s:{s:s}}]", "name", "id", "in", "path",
+					      "required", 1, "schema", "type", "string"));
 	if (json && (endpoint->flags & ENDPOINT_OPEN))
 		json_object_set_new(json, "security", json_array());
 	return json;
@@ -65,14 +66,14 @@ void handle_openapi(struct request *request, struct response *response)
 			json_object_set_new(paths, endpoint->pattern, json_object());
 		json_object_set_new(json_object_get(paths, endpoint->pattern), method, operation(endpoint));
 	}
-	json_t *problem = json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}}}", "type", "object", "properties",
-				    "type", "type", "string", "title", "type", "string", "status", "type", "integer",
-				    "detail", "type", "string");
+	json_t *problem = json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}}}", "type", "object",
+				    "properties", "type", "type", "string", "title", "type", "string",
+				    "status", "type", "integer", "detail", "type", "string");
 	json_t *components = json_pack("{s:{s:o}, s:{s:{s:s, s:s}}}", "schemas", "Problem", problem,
 				       "securitySchemes", "token", "type", "http", "scheme", "bearer");
-	json_t *document = json_pack("{s:s, s:{s:s, s:s}, s:o, s:o, s:[{s:[]}]}", "openapi", "3.1.0", "info", "title",
-				     "Phoenix admin", "version", PHOENIX_VERSION, "paths", paths, "components",
-				     components, "security", "token");
+	json_t *document = json_pack("{s:s, s:{s:s, s:s}, s:o, s:o, s:[{s:[]}]}", "openapi", "3.1.0", "info",
+				     "title", "Phoenix admin", "version", PHOENIX_VERSION, "paths", paths,
+				     "components", components, "security", "token");
 	respond_json(response, 200, document);
 	response->cacheable = true;
 }

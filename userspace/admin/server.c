@@ -101,7 +101,8 @@ static void request_done(struct connection *connection)
 {
 	struct response response = {0};
 	const struct phx_head *scan = &connection->head.scan;
-	connection->close_after = (scan->flags & PHX_HEAD_CLOSE) || scan->minor == 0 || connection->admin->closing;
+	connection->close_after =
+		(scan->flags & PHX_HEAD_CLOSE) || scan->minor == 0 || connection->admin->closing;
 	api_dispatch(connection, &response);
 	if (response.stream && scan->method != PHX_METHOD_HEAD)
 		sse_start(connection, &response);
@@ -188,7 +189,8 @@ static void take_body(struct connection *connection)
 			request_done(connection);
 	} else if (result == HTTP_BODY_END || connection->discarded_bytes > ADMIN_DISCARD_BYTES_MAX) {
 		refuse(connection, 413, "the body has more than 1048576 bytes");
-	} else if ((connection->head.scan.flags & PHX_HEAD_CONTINUE) && !connection->continue_sent && len == 0) {
+	} else if ((connection->head.scan.flags & PHX_HEAD_CONTINUE) && !connection->continue_sent &&
+		   len == 0) {
 		if (connection->state == CONNECTION_DISCARD)
 			refuse(connection, 413, "the body has more than 1048576 bytes");
 		else

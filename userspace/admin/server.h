@@ -58,8 +58,8 @@ struct connection {
 	uint32_t head_bytes;
 	struct buf content; /* of the request, without transfer coding */
 	uint64_t discarded_bytes;
-	struct buf out;	   /* answer's head */
-	char *out_body;	   /* its content, malloc()ed, or NULL */
+	struct buf out;		/* answer's head */
+	char *out_body;		/* its content, malloc()ed, or NULL */
 	const char *out_static; /* or this */
 	size_t out_body_bytes;
 	bool close_after, continue_sent, writing;

@@ -111,12 +111,12 @@ void sse_start(struct connection *connection, const struct response *response)
 	struct buf text = {0};
 	response_write_head(response, true, &text);
 	buf_append_str(&text, "retry: 2000\n\n");
-	json_t *missed = response->since == UINT64_MAX ? json_array()
-						       : events_since(&admin->control->events, response->since, 0);
+	json_t *missed = response->since == UINT64_MAX
+				 ? json_array()
+				 : events_since(&admin->control->events, response->since, 0);
 	size_t i;
 	json_t *event;
-	json_array_foreach(missed, i, event)
-		append_event(&text, event);
+	json_array_foreach(missed, i, event) append_event(&text, event);
 	json_decref(missed);
 	struct frame *frame = frame_create(&text);
 	buf_fini(&text);
@@ -173,8 +173,9 @@ static struct frame *status_frame(struct admin *admin)
 void sse_beat(struct admin *admin)
 {
 	uint64_t now_ns = clock_now_ns();
-	uint64_t status_ns = (admin->control->registry.count > SSE_ROUTES_MANY ? SSE_STATUS_SLOW_MS : SSE_STATUS_MS) *
-			     NS_PER_MS;
+	uint64_t status_ns =
+		(admin->control->registry.count > SSE_ROUTES_MANY ? SSE_STATUS_SLOW_MS : SSE_STATUS_MS) *
+		NS_PER_MS;
 	struct frame *status = NULL, *beat = NULL;
 	struct list *link = admin->streams.next;
 	while (link != &admin->streams) {

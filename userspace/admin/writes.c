@@ -30,7 +30,8 @@ static bool precondition(const struct request *request, const struct route *rout
 	char at[CLOCK_RFC3339_SIZE];
 	clock_rfc3339(m->changed_wall_ns, at);
 	struct buf text = {0};
-	buf_printf(&text, "the route is not what it was: last changed by %s at %s, weight now ", m->changed_by, at);
+	buf_printf(&text, "the route is not what it was: last changed by %s at %s, weight now ",
+		   m->changed_by, at);
 	append_percent(&text, m->weight_bp);
 	if (m->changed_reason[0])
 		buf_printf(&text, " (%s)", m->changed_reason);
@@ -54,9 +55,10 @@ static void respond_refused(const struct request *request, struct response *resp
 			    int err, struct buf *why)
 {
 	if (err == -EPERM)
-		respond_problem(response, 409, buf_cstr(why),
-				json_pack("{s:o, s:s}", "possible", view_verbs(request->control, route), "state",
-					  migration_state_word(engine_state(&request->control->engine, route))));
+		respond_problem(
+			response, 409, buf_cstr(why),
+			json_pack("{s:o, s:s}", "possible", view_verbs(request->control, route), "state",
+				  migration_state_word(engine_state(&request->control->engine, route))));
 	else
 		respond_problem_format(response, 503, "refused, nothing changed: %s", buf_cstr(why));
 }
@@ -92,10 +94,11 @@ static bool weight_parse(const json_t *value, uint32_t *bp, struct response *res
 	if (!(weight >= 0 && weight <= 1)) {
 		respond_problem_format(response, 422, "weight %s is not between 0 and 1", text ? text : "?");
 	} else if (fabs(scaled - round(scaled)) > 1e-6) {
-		respond_problem_format(response, 422,
-				       "weight %s has more than four decimals: weights are whole basis points "
-				       "(0.0001); nearest: %.4f",
-				       text ? text : "?", round(scaled) / PHX_WEIGHT_ONE);
+		respond_problem_format(
+			response, 422,
+			"weight %s has more than four decimals: weights are whole basis points "
+			"(0.0001); nearest: %.4f",
+			text ? text : "?", round(scaled) / PHX_WEIGHT_ONE);
 	} else {
 		*bp = (uint32_t)round(scaled);
 		fine = true;
@@ -128,7 +131,8 @@ void handle_weight_set(struct request *request, struct response *response)
 	buf_fini(&why);
 }
 
-/* --- routes ---------------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------------------
+ */
 
 /* Lines of errors as a problem: 400 when the text is no JSON at all, otherwise 422. */
 static void respond_errors(struct response *response, const struct request *request, const char *detail,
@@ -151,15 +155,17 @@ static void put_route(struct request *request, struct response *response, struct
 	struct buf errors = {0};
 	int err = route_config_parse("body", text, &config, &errors);
 	if (err) {
-		respond_errors(response, request, "the route has errors, nothing changed", buf_slice(&errors));
+		respond_errors(response, request, "the route has errors, nothing changed",
+			       buf_slice(&errors));
 		buf_fini(&errors);
 		return;
 	}
 	buf_reset(&errors);
 	struct route *route, *old = registry_find(&request->control->registry, slice_str(config->id));
 	if (replace && strcmp(config->id, request->id) != 0) {
-		respond_problem_format(response, 422, "the body's id \"%s\" is not the one of the path, \"%s\"",
-				       config->id, request->id);
+		respond_problem_format(response, 422,
+				       "the body's id \"%s\" is not the one of the path, \"%s\"", config->id,
+				       request->id);
 		err = -EINVAL;
 	} else if (replace && old && !precondition(request, old, response)) {
 		err = -EINVAL;
@@ -167,7 +173,8 @@ static void put_route(struct request *request, struct response *response, struct
 		respond_problem(response, 412, "there is no such route (any more)", NULL);
 		err = -EINVAL;
 	} else {
-		err = control_route_put(request->control, config, replace, request->peer->who, &route, &errors);
+		err = control_route_put(request->control, config, replace, request->peer->who, &route,
+					&errors);
 		if (err) {
 			int status = err == -EEXIST ? 409 : err == -ENOSPC ? 507 : err == -EINVAL ? 422 : 503;
 			respond_problem(response, status, buf_cstr(&errors), NULL);
@@ -217,7 +224,8 @@ void handle_route_delete(struct request *request, struct response *response)
 	buf_fini(&why);
 }
 
-/* --- ignored pointers ------------------------------------------------------------------------------------ */
+/* --- ignored pointers ------------------------------------------------------------------------------------
+ */
 
 static json_t *strings_json(const struct string_list *strings)
 {
@@ -263,13 +271,14 @@ void handle_ignore(struct request *request, struct response *response)
 	if (!config)
 		return;
 	const char *why = "";
-	json_t *change = facts_ignore_preview(request->control->facts, route->slot, config->compare.ignore.items,
-					      config->compare.ignore.count, &why);
+	json_t *change =
+		facts_ignore_preview(request->control->facts, route->slot, config->compare.ignore.items,
+				     config->compare.ignore.count, &why);
 	if (!change)
 		change = json_null();
 	json_t *answer = json_pack("{s:o, s:o, s:b, s:o}", "ignore", strings_json(&config->compare.ignore),
-				   "previous", strings_json(&route_config_of(route)->compare.ignore), "dry_run",
-				   dry_run, "would_change", change);
+				   "previous", strings_json(&route_config_of(route)->compare.ignore),
+				   "dry_run", dry_run, "would_change", change);
 	struct buf errors = {0};
 	int err = 0;
 	if (dry_run)

@@ -42,7 +42,8 @@ static int parts_init(struct control *control, const struct control_options *opt
 	if (!err)
 		err = registry_init(&control->registry);
 	if (!err)
-		err = store_open(control->config->state.kind, control->config->state.path, &control->store, why);
+		err = store_open(control->config->state.kind, control->config->state.path, &control->store,
+				 why);
 	if (!err)
 		err = state_init(&control->state, control->store, &control->policy, why);
 	if (!err)
@@ -101,7 +102,8 @@ int control_create_parts(const struct control_options *options, const struct dat
 	return 0;
 }
 
-/* --- the ticking ----------------------------------------------------------------------------------------- */
+/* --- the ticking -----------------------------------------------------------------------------------------
+ */
 
 /* One route's figures for charts; the memory for them is made when it first serves. */
 static void sample_route(struct control *control, struct route *route, struct moment now)
@@ -127,7 +129,8 @@ static void sample(struct control *control, struct moment now)
 {
 	uint64_t round_ns = SERIES_INTERVAL_MS * NS_PER_MS;
 	uint64_t passed_ns = now.ns - control->sample_ns;
-	uint32_t until = passed_ns >= round_ns ? PHX_ROUTE_SLOTS : (uint32_t)(PHX_ROUTE_SLOTS * passed_ns / round_ns);
+	uint32_t until =
+		passed_ns >= round_ns ? PHX_ROUTE_SLOTS : (uint32_t)(PHX_ROUTE_SLOTS * passed_ns / round_ns);
 	for (; control->sample_slot < until; control->sample_slot++) {
 		struct route *route = control->registry.by_slot[control->sample_slot];
 		if (route)
@@ -167,7 +170,8 @@ static void every_second(struct control *control, struct moment now)
 	tell_manager(control);
 }
 
-/* --- signals --------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------------------
+ */
 
 /* Looked at with every tick: a signal may wait 20 ms. */
 static void take_signals(struct control *control)
@@ -214,7 +218,8 @@ static int signals_init(struct control *control)
 	return control->signal_fd < 0 ? -errno : 0;
 }
 
-/* --- up and down ----------------------------------------------------------------------------------------- */
+/* --- up and down -----------------------------------------------------------------------------------------
+ */
 
 static int publish(void *context, const struct gateway_route *routes, size_t count,
 		   void (*release)(void *owner), void *owner, struct buf *why)
@@ -237,8 +242,9 @@ static int start(struct control *control, const struct control_options *options,
 	struct ring_options ring_options = {.entries = 256, .buffers_max = 256, .large_buffers_max = 0};
 	err = ring_init(&control->ring, &ring_options);
 	if (err) {
-		buf_printf(why, "io_uring: %s; Phoenix needs kernel 6.1 or newer with io_uring allowed "
-				"(sysctl kernel.io_uring_disabled)",
+		buf_printf(why,
+			   "io_uring: %s; Phoenix needs kernel 6.1 or newer with io_uring allowed "
+			   "(sysctl kernel.io_uring_disabled)",
 			   strerror(-err));
 		return err;
 	}
@@ -313,8 +319,6 @@ void control_destroy(struct control *control)
 	control->stopping = true;
 	if (control->gateway)
 		gateway_stop(control->gateway, DRAIN_MS);
-	if (control->facts)
-		facts_settle(control->facts);
 	if (control->signal_fd >= 0)
 		close(control->signal_fd);
 	notify_destroy(control->notify, 1000);
@@ -337,11 +341,11 @@ void control_destroy(struct control *control)
 
 void control_audit(struct control *control, const struct audit_entry *entry)
 {
-	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "at", json_time(clock_wall_ns()), "who",
-				 json_text(slice_str(entry->who)), "peer", json_text(slice_str(entry->peer)),
-				 "method", json_text(slice_str(entry->method)), "path",
-				 json_text(slice_str(entry->path)), "status", entry->status, "reason",
-				 json_text_or_null(entry->reason));
+	json_t *json = json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "at", json_time(clock_wall_ns()), "who",
+		json_text(slice_str(entry->who)), "peer", json_text(slice_str(entry->peer)), "method",
+		json_text(slice_str(entry->method)), "path", json_text(slice_str(entry->path)), "status",
+		entry->status, "reason", json_text_or_null(entry->reason));
 	if (!json)
 		return;
 	struct buf why = {0};

@@ -12,8 +12,8 @@
 #include "control/engine.h"
 #include "io/ring.h"
 
-#define AUDIT_MAX     500
-#define DRAIN_MS      5000
+#define AUDIT_MAX 500
+#define DRAIN_MS  5000
 
 /* What the data path does for control; the gateway in the daemon, a fake one in tests. */
 struct data_path {

@@ -65,8 +65,7 @@ struct definition *definition_get(struct definition *definition)
 
 void definition_put(struct definition *definition)
 {
-	if (!definition ||
-	    atomic_fetch_sub_explicit(&definition->references, 1, memory_order_acq_rel) != 1)
+	if (!definition || atomic_fetch_sub_explicit(&definition->references, 1, memory_order_acq_rel) != 1)
 		return;
 	compare_plan_destroy(definition->plan);
 	route_config_destroy(definition->config);

@@ -19,7 +19,7 @@ struct definition {
 	_Atomic unsigned references;
 	struct route_config *config;
 	struct compare_plan *plan;
-	bool from_api;	       /* made or replaced by REST; the file may say something else */
+	bool from_api;		/* made or replaced by REST; the file may say something else */
 	char print[PRINT_SIZE]; /* fingerprint of everything but the weight */
 };
 

@@ -145,10 +145,11 @@ static json_t *group_to_json(const struct difference_group *group)
 	json_t *examples = json_array();
 	for (unsigned i = 0; examples && i < group->examples; i++)
 		json_array_append(examples, group->example[i]);
-	json_t *json = json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:b, s:o}", "key", json_text(buf_slice(&key)),
-				 "pointer", json_text(slice_str(group->pointer)), "kind", group->kind, "count",
-				 (json_int_t)group->count, "first_at", json_time(group->first_wall_ns), "last_at",
-				 json_time(group->last_wall_ns), "ignored", group->ignored, "examples", examples);
+	json_t *json =
+		json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:b, s:o}", "key", json_text(buf_slice(&key)),
+			  "pointer", json_text(slice_str(group->pointer)), "kind", group->kind, "count",
+			  (json_int_t)group->count, "first_at", json_time(group->first_wall_ns), "last_at",
+			  json_time(group->last_wall_ns), "ignored", group->ignored, "examples", examples);
 	buf_fini(&key);
 	return json;
 }
@@ -181,8 +182,8 @@ json_t *difference_set_top(const struct difference_set *set, uint32_t step, unsi
 		taken[best] = true;
 		const struct difference_group *g = set->groups[best];
 		json_array_append_new(list, json_pack("{s:o, s:s, s:I}", "pointer",
-						      json_text(slice_str(g->pointer)), "kind", g->kind, "count",
-						      (json_int_t)g->step_count));
+						      json_text(slice_str(g->pointer)), "kind", g->kind,
+						      "count", (json_int_t)g->step_count));
 	}
 	return list;
 }

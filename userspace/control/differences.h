@@ -55,7 +55,8 @@ int difference_set_count(struct difference_set *set, struct slice pointer, const
 /* Should the group get an example of what happens now? The first few, then the newest once a second. */
 bool difference_group_wants(const struct difference_group *group, uint64_t wall_ns);
 /* Takes the reference. Returns by how many bytes the examples grew (negative when they shrank). */
-int64_t difference_group_keep(struct difference_group *group, json_t *example, size_t bytes, uint64_t wall_ns);
+int64_t difference_group_keep(struct difference_group *group, json_t *example, size_t bytes,
+			      uint64_t wall_ns);
 /* Bytes of all examples. */
 size_t difference_set_bytes(const struct difference_set *set);
 /* Records which groups a mismatch touched. */

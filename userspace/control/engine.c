@@ -18,8 +18,9 @@
 
 #define DIRTY_AT_ONCE	     256
 #define TOP_POINTERS	     5
-#define SPLIT_CHI_SQUARE_MAX 25.0 /* the by-request split is exact to a few requests: this is never chance */
-#define SPLIT_REQUESTS_MIN   200
+#define SPLIT_CHI_SQUARE_MAX 25.0 /* the by-request split is exact to a few requests: this is never chance   \
+				   */
+#define SPLIT_REQUESTS_MIN 200
 
 struct moment moment_now(void)
 {
@@ -199,9 +200,10 @@ void engine_gather(struct engine *engine, struct route *route, struct moment now
 	bool seen = look_at_served(route, &out->stats);
 	out->policy = engine_policy(config);
 	out->facts = (struct arbiter_facts){
-		.flags = (config->arbiter.enabled ? ARBITER_ENABLED : 0) | (m->started ? ARBITER_STARTED : 0) |
-			 (m->paused ? ARBITER_PAUSED : 0) | (m->latched ? ARBITER_ROLLED_BACK : 0) |
-			 (m->complete ? ARBITER_COMPLETE : 0) | (m->promoted ? ARBITER_PROMOTED : 0) |
+		.flags = (config->arbiter.enabled ? ARBITER_ENABLED : 0) |
+			 (m->started ? ARBITER_STARTED : 0) | (m->paused ? ARBITER_PAUSED : 0) |
+			 (m->latched ? ARBITER_ROLLED_BACK : 0) | (m->complete ? ARBITER_COMPLETE : 0) |
+			 (m->promoted ? ARBITER_PROMOTED : 0) |
 			 (traffic_set_bp(&engine->traffic, route) == m->weight_bp ? ARBITER_WEIGHT_SET : 0) |
 			 (seen ? ARBITER_WEIGHT_SEEN : 0) |
 			 (split_is_wrong(route, &out->stats) ? ARBITER_SPLIT_WRONG : 0),
@@ -224,9 +226,9 @@ static void tell_hooks(struct engine *engine, const struct route *route, const s
 	if (!move->hook || hooks->count == 0 || !engine->notify)
 		return;
 	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "event", move->hook, "route",
-				 route_config_of(route)->id, "headline", json_text(slice_str(headline)), "reason",
-				 json_text(slice_str(move->reason)), "old", json_ratio(old_bp), "new",
-				 json_ratio(route->migration.weight_bp), "at", json_time(now.wall_ns));
+				 route_config_of(route)->id, "headline", json_text(slice_str(headline)),
+				 "reason", json_text(slice_str(move->reason)), "old", json_ratio(old_bp),
+				 "new", json_ratio(route->migration.weight_bp), "at", json_time(now.wall_ns));
 	char *text = json ? json_dumps(json, JSON_WIRE) : NULL;
 	for (size_t i = 0; text && i < hooks->count; i++)
 		notify_send(engine->notify, hooks->items[i], text);
@@ -279,12 +281,12 @@ static void say(struct engine *engine, struct route *route, const struct move *m
 	buf_append_str(&message, buf_cstr(&headline));
 	if (move->reason[0])
 		buf_printf(&message, ": %s", move->reason);
-	json_t *data = json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:s}", "action", move->action, "by",
-				 json_text(slice_str(move->by)), "weight_old", json_ratio(old_bp), "weight_new",
-				 json_ratio(move->next.weight_bp), "epoch", (json_int_t)move->next.epoch,
-				 "headline", json_text(buf_slice(&headline)), "reason",
-				 json_text(slice_str(move->reason)), "state",
-				 migration_state_word(engine_state(engine, route)));
+	json_t *data =
+		json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:s}", "action", move->action, "by",
+			  json_text(slice_str(move->by)), "weight_old", json_ratio(old_bp), "weight_new",
+			  json_ratio(move->next.weight_bp), "epoch", (json_int_t)move->next.epoch, "headline",
+			  json_text(buf_slice(&headline)), "reason", json_text(slice_str(move->reason)),
+			  "state", migration_state_word(engine_state(engine, route)));
 	events_emit(engine->events, move->level, move->event, route_config_of(route)->id, data, "%s",
 		    buf_cstr(&message));
 	tell_hooks(engine, route, move, buf_cstr(&headline), old_bp, now);
@@ -340,7 +342,8 @@ int engine_apply(struct engine *engine, struct route *route, const struct move *
 	say(engine, route, move, old_bp, now);
 	if (unsaved)
 		events_emit(engine->events, EVENT_ALERT, "alert", route_config_of(route)->id, NULL,
-			    "acts, but is not stored and would be lost by a restart: %s", engine->state->error);
+			    "acts, but is not stored and would be lost by a restart: %s",
+			    engine->state->error);
 	return 0;
 }
 
@@ -575,7 +578,8 @@ static void look(struct engine *engine, struct route *route, struct moment now)
 		remember_hold(engine, route, &evidence, buf_cstr(&reason), now);
 		if (!route->migration.started && !route->migration.paused && !route->migration.complete &&
 		    route->migration.weight_bp == PHX_WEIGHT_ONE &&
-		    (evidence.facts.flags & ARBITER_WEIGHT_SET) && (evidence.facts.flags & ARBITER_WEIGHT_SEEN))
+		    (evidence.facts.flags & ARBITER_WEIGHT_SET) &&
+		    (evidence.facts.flags & ARBITER_WEIGHT_SEEN))
 			finish_by_hand(engine, route, &evidence, now);
 		break;
 	case ARBITER_ROLLBACK:

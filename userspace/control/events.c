@@ -47,9 +47,10 @@ void events_emit(struct events *events, enum event_level level, const char *type
 
 	char at[CLOCK_RFC3339_SIZE];
 	clock_rfc3339(clock_wall_ns(), at);
-	json_t *event = json_pack("{s:I, s:s, s:s, s:s?, s:s, s:s+, s:o}", "id", (json_int_t)events->next_id++,
-				  "at", at, "type", type, "route", route, "level", levels[level].word, "message",
-				  message, "", "data", data ? data : json_object());
+	json_t *event =
+		json_pack("{s:I, s:s, s:s, s:s?, s:s, s:s+, s:o}", "id", (json_int_t)events->next_id++, "at",
+			  at, "type", type, "route", route, "level", levels[level].word, "message", message,
+			  "", "data", data ? data : json_object());
 	if (!event)
 		return;
 	struct list *link = events->listeners.next;

@@ -68,10 +68,11 @@ json_t *example_make(const struct compare_plan *plan, struct compare_scratch *sc
 	json_t *json = json_pack(
 		"{s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "request_id",
 		json_text(slice_str(exchange->request_id)), "at", json_time(exchange->wall_ns), "side",
-		exchange->side == PHX_MODERN ? "modern" : "legacy", "synthetic", exchange->synthetic, "method",
-		json_text(method), "target", json_text(target), "pointer", json_text(difference->pointer),
-		"legacy", json_text(difference->legacy), "modern", json_text(difference->modern), "legacy_status",
-		status_or_null(legacy->status), "modern_status", status_or_null(modern->status), "request",
+		exchange->side == PHX_MODERN ? "modern" : "legacy", "synthetic", exchange->synthetic,
+		"method", json_text(method), "target", json_text(target), "pointer",
+		json_text(difference->pointer), "legacy", json_text(difference->legacy), "modern",
+		json_text(difference->modern), "legacy_status", status_or_null(legacy->status),
+		"modern_status", status_or_null(modern->status), "request",
 		body_text(plan, scratch, &exchange->request, EXAMPLE_REQUEST_BYTES_MAX), "legacy_body",
 		body_text(plan, scratch, legacy, EXAMPLE_BODY_BYTES_MAX), "modern_body",
 		body_text(plan, scratch, modern, EXAMPLE_BODY_BYTES_MAX), "request_headers",
@@ -82,8 +83,7 @@ json_t *example_make(const struct compare_plan *plan, struct compare_scratch *sc
 	size_t size = 4096;
 	const char *key;
 	json_t *value;
-	json_object_foreach(json, key, value)
-		size += json_string_length(value);
+	json_object_foreach(json, key, value) size += json_string_length(value);
 	*bytes = size;
 	return json;
 }

@@ -173,7 +173,8 @@ struct finding {
 };
 
 /* A shadow that failed where the served side was fine is a mismatch, and so is modern failing live. */
-static struct finding judge(struct comparer *comparer, struct exchange *exchange, struct definition *definition)
+static struct finding judge(struct comparer *comparer, struct exchange *exchange,
+			    struct definition *definition)
 {
 	enum exchange_outcome outcome = exchange->outcome;
 	compare_result_init(&comparer->result);
@@ -210,8 +211,8 @@ static void count_differences(struct comparer *comparer, struct facts_route *rou
 	uint64_t bits[DIFFERENCE_GROUPS_MAX / 64] = {0};
 	uint32_t counted = 0;
 	if (finding->whole) {
-		int group = difference_set_count(set, SLICE("response"), finding->whole, false, exchange->step,
-						 exchange->wall_ns);
+		int group = difference_set_count(set, SLICE("response"), finding->whole, false,
+						 exchange->step, exchange->wall_ns);
 		if (group >= 0) {
 			bits[group / 64] |= UINT64_C(1) << (group % 64);
 			*wanted |= difference_group_wants(set->groups[group], exchange->wall_ns);
@@ -255,7 +256,8 @@ static void keep_examples(struct comparer *comparer, struct exchange *exchange, 
 			.legacy = example_side_word(exchange, PHX_LEGACY),
 			.modern = example_side_word(exchange, PHX_MODERN),
 		};
-		const struct compare_difference *d = finding->whole ? &whole : &comparer->result.differences[i];
+		const struct compare_difference *d =
+			finding->whole ? &whole : &comparer->result.differences[i];
 		const char *kind = finding->whole ? finding->whole : compare_kind_word(d->kind);
 		size_t bytes = 0;
 		json_t *example = example_make(definition->plan, comparer->scratch, exchange, d, &bytes);
@@ -271,8 +273,8 @@ static void keep_examples(struct comparer *comparer, struct exchange *exchange, 
 				group = candidate;
 		}
 		if (group && facts->example_bytes + bytes <= FACTS_EXAMPLE_BYTES_MAX) {
-			facts->example_bytes += (uint64_t)difference_group_keep(group, example, bytes,
-										exchange->wall_ns);
+			facts->example_bytes +=
+				(uint64_t)difference_group_keep(group, example, bytes, exchange->wall_ns);
 			example = NULL;
 		}
 		pthread_mutex_unlock(&facts->lock);
@@ -317,7 +319,8 @@ static void *run(void *argument)
 	struct facts *facts = argument;
 	struct comparer comparer = {.facts = facts, .scratch = compare_scratch_create()};
 	if (!comparer.scratch)
-		log_error("facts", "no memory to compare with: every sample will be shed; restart with more memory");
+		log_error("facts",
+			  "no memory to compare with: every sample will be shed; restart with more memory");
 	while (!atomic_load(&facts->stopping)) {
 		struct exchange *newest = atomic_exchange(&facts->stack, NULL), *oldest = NULL;
 		if (!newest) {
@@ -344,7 +347,8 @@ static void *run(void *argument)
 	return NULL;
 }
 
-/* --- the control thread ---------------------------------------------------------------------------------- */
+/* --- the control thread ----------------------------------------------------------------------------------
+ */
 
 int facts_create(const struct policy *policy, struct facts **out)
 {
@@ -430,7 +434,8 @@ int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct 
 	route->likelihood =
 		likelihood_make(config->arbiter.promote_above_bp, config->arbiter.rollback_below_bp);
 	begin_step(facts, slot, route, policy_step(facts->policy, slot));
-	difference_set_ignore(&route->differences, config->compare.ignore.items, config->compare.ignore.count);
+	difference_set_ignore(&route->differences, config->compare.ignore.items,
+			      config->compare.ignore.count);
 	definition_put(old);
 out:
 	pthread_mutex_unlock(&facts->lock);

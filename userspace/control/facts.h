@@ -37,11 +37,11 @@ struct facts_counts {
 
 struct facts_view {
 	uint32_t step;
-	struct facts_counts now;   /* of this step */
-	struct facts_counts total; /* since this process took the route */
+	struct facts_counts now;		  /* of this step */
+	struct facts_counts total;		  /* since this process took the route */
 	uint64_t build_samples, build_mismatches; /* since this build (its URLs) was deployed */
-	uint64_t stale;		   /* dropped: of an older step */
-	double watch;		   /* CUSUM, see judge/statistics.h */
+	uint64_t stale;				  /* dropped: of an older step */
+	double watch;				  /* CUSUM, see judge/statistics.h */
 };
 
 struct facts;

@@ -46,9 +46,10 @@ static json_t *members_write(const struct member *members, const void *from)
 	json_t *json = json_object();
 	for (const struct member *m = members; json && m->name; m++) {
 		const char *at = (const char *)from + m->offset;
-		json_t *value = m->kind == U32	 ? json_integer((json_int_t) * (const uint32_t *)(const void *)at)
-				: m->kind == U64 ? json_integer((json_int_t) * (const uint64_t *)(const void *)at)
-						 : json_real(*(const double *)(const void *)at);
+		json_t *value =
+			m->kind == U32	 ? json_integer((json_int_t) * (const uint32_t *)(const void *)at)
+			: m->kind == U64 ? json_integer((json_int_t) * (const uint64_t *)(const void *)at)
+					 : json_real(*(const double *)(const void *)at);
 		json_object_set_new(json, m->name, value);
 	}
 	return json;
@@ -91,9 +92,10 @@ json_t *ledger_record(const struct ledger_entry *e)
 				 (json_int_t)e->step);
 	json_t *top = e->top ? e->top : json_array();
 	json_t *figures = json_pack(
-		"{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o}", "n", (json_int_t)e->counts->samples,
-		"mismatches", (json_int_t)e->counts->mismatches, "synthetic", (json_int_t)e->counts->synthetic,
-		"not_comparable", not_comparable_json(e->counts->not_comparable), "promote_above",
+		"{s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:s, s:o, s:o, s:o}", "n",
+		(json_int_t)e->counts->samples, "mismatches", (json_int_t)e->counts->mismatches, "synthetic",
+		(json_int_t)e->counts->synthetic, "not_comparable",
+		not_comparable_json(e->counts->not_comparable), "promote_above",
 		json_ratio(e->policy->promote_above_bp), "rollback_below",
 		json_ratio(e->policy->rollback_below_bp), "min_samples", (json_int_t)e->policy->min_samples,
 		"policy", e->policy->rule == ARBITER_RULE_BOUNDED ? "bounded" : "literal", "llr",
@@ -109,7 +111,8 @@ json_t *ledger_record(const struct ledger_entry *e)
 	json_object_update(json, figures);
 	json_decref(figures);
 	if (e->decision) {
-		json_object_set_new(evidence, "reason", json_string(arbiter_reason_word(e->decision->reason)));
+		json_object_set_new(evidence, "reason",
+				    json_string(arbiter_reason_word(e->decision->reason)));
 		json_object_set_new(evidence, "facts", members_write(facts_members, e->facts));
 		json_object_set_new(evidence, "policy", members_write(policy_members, e->policy));
 	}
@@ -126,7 +129,7 @@ bool ledger_replay(const json_t *record, struct arbiter_decision *out)
 	    !members_read(facts_members, json_object_get(evidence, "facts"), &facts))
 		return false;
 	policy.rule = strcmp(json_get_str(record, "policy"), "bounded") == 0 ? ARBITER_RULE_BOUNDED
-									       : ARBITER_RULE_LITERAL;
+									     : ARBITER_RULE_LITERAL;
 	*out = arbiter_decide(&policy, &facts);
 	return true;
 }

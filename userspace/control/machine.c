@@ -142,7 +142,8 @@ void migration_headline(const struct migration *migration, const struct migratio
 			buf_append_str(out, ": the data path has ");
 			append_percent(out, view->set_bp);
 		} else {
-			buf_printf(out, ": %s", migration->started && view->reason ? view->reason : "set by hand");
+			buf_printf(out, ": %s",
+				   migration->started && view->reason ? view->reason : "set by hand");
 		}
 		break;
 	case MIGRATION_PAUSED:

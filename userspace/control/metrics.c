@@ -28,18 +28,20 @@ struct reading {
 static void requests(struct buf *out, const struct reading *readings, size_t count)
 {
 	static const char *const codes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
-	family(out, "requests_total", "counter", "Live requests by the side that served them and the answer's class.");
+	family(out, "requests_total", "counter",
+	       "Live requests by the side that served them and the answer's class.");
 	for (size_t i = 0; i < count; i++) {
 		for (unsigned side = 0; side < 2; side++) {
 			const uint64_t *status = readings[i].stats.side[side].status;
 			for (unsigned c = 0; c < 6; c++) {
 				if (!status[c] && c != 2)
 					continue;
-				buf_printf(out,
-					   "phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"daemon\","
-					   "code=\"%s\"} %" PRIu64 "\n",
-					   route_config_of(readings[i].route)->id, sides[side], codes[c],
-					   status[c]);
+				buf_printf(
+					out,
+					"phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"daemon\","
+					"code=\"%s\"} %" PRIu64 "\n",
+					route_config_of(readings[i].route)->id, sides[side], codes[c],
+					status[c]);
 			}
 		}
 	}
@@ -61,16 +63,20 @@ static void durations(struct buf *out, const struct reading *readings, size_t co
 					buf_printf(out,
 						   "phoenix_request_duration_seconds_bucket{route=\"%s\","
 						   "backend=\"%s\",le=\"%.9g\"} %" PRIu64 "\n",
-						   id, sides[side], (double)gateway_latency_bound_ns(b) / 1e9, below);
+						   id, sides[side], (double)gateway_latency_bound_ns(b) / 1e9,
+						   below);
 			}
 			below += s->latency[GATEWAY_LATENCY_BUCKETS - 1];
-			buf_printf(out,
-				   "phoenix_request_duration_seconds_bucket{route=\"%s\",backend=\"%s\",le=\"+Inf\"} "
-				   "%" PRIu64 "\n"
-				   "phoenix_request_duration_seconds_sum{route=\"%s\",backend=\"%s\"} %.9g\n"
-				   "phoenix_request_duration_seconds_count{route=\"%s\",backend=\"%s\"} %" PRIu64 "\n",
-				   id, sides[side], below, id, sides[side], (double)s->latency_ns_sum / 1e9, id,
-				   sides[side], below);
+			buf_printf(
+				out,
+				"phoenix_request_duration_seconds_bucket{route=\"%s\",backend=\"%s\",le=\"+"
+				"Inf\"} "
+				"%" PRIu64 "\n"
+				"phoenix_request_duration_seconds_sum{route=\"%s\",backend=\"%s\"} %.9g\n"
+				"phoenix_request_duration_seconds_count{route=\"%s\",backend=\"%s\"} %" PRIu64
+				"\n",
+				id, sides[side], below, id, sides[side], (double)s->latency_ns_sum / 1e9, id,
+				sides[side], below);
 		}
 	}
 }
@@ -102,13 +108,13 @@ static void comparison(struct buf *out, const struct reading *readings, size_t c
 	family(out, "not_comparable_total", "counter", "Samples without a verdict, by reason.");
 	for (unsigned r = 0; r < FACTS_REASON_COUNT; r++) {
 		uint64_t sum = 0;
-		if (r == EXCHANGE_COMPARABLE || (r < EXCHANGE_OUTCOME_COUNT &&
-						 exchange_outcome_is_mismatch((enum exchange_outcome)r)))
+		if (r == EXCHANGE_COMPARABLE ||
+		    (r < EXCHANGE_OUTCOME_COUNT && exchange_outcome_is_mismatch((enum exchange_outcome)r)))
 			continue;
 		for (size_t i = 0; i < count; i++)
 			sum += readings[i].facts.total.not_comparable[r];
-		buf_printf(out, "phoenix_not_comparable_total{reason=\"%s\"} %" PRIu64 "\n", facts_reason_word(r),
-			   sum);
+		buf_printf(out, "phoenix_not_comparable_total{reason=\"%s\"} %" PRIu64 "\n",
+			   facts_reason_word(r), sum);
 	}
 }
 
@@ -121,7 +127,8 @@ static void migrations(struct buf *out, struct control *control, const struct re
 			   readings[i].route->migration.weight_bp / 10000.0);
 	family(out, "weight_set_ratio", "gauge", "The share that the data path has, read back.");
 	for (size_t i = 0; i < count; i++)
-		buf_printf(out, "phoenix_weight_set_ratio{route=\"%s\"} %g\n", route_config_of(readings[i].route)->id,
+		buf_printf(out, "phoenix_weight_set_ratio{route=\"%s\"} %g\n",
+			   route_config_of(readings[i].route)->id,
 			   traffic_set_bp(&control->engine.traffic, readings[i].route) / 10000.0);
 	family(out, "migration_state", "gauge", "1 for the state that the migration is in.");
 	for (size_t i = 0; i < count; i++) {
@@ -172,21 +179,24 @@ static void gateway(struct buf *out, struct control *control)
 			buf_printf(out, "phoenix_upstream_errors_total{kind=\"%s\"} %" PRIu64 "\n",
 				   gateway_error_word((enum gateway_error)e), stats.errors[e]);
 	}
-	family(out, "refused_requests_total", "counter", "Requests that the gateway did not pass on, by kind.");
+	family(out, "refused_requests_total", "counter",
+	       "Requests that the gateway did not pass on, by kind.");
 	for (unsigned e = 1; e < GATEWAY_ERROR_COUNT; e++) {
 		if (!is_upstream_kind(e))
 			buf_printf(out, "phoenix_refused_requests_total{kind=\"%s\"} %" PRIu64 "\n",
 				   gateway_error_word((enum gateway_error)e), stats.errors[e]);
 	}
-	counter(out, "connections_accepted_total", "Client connections accepted.", stats.connections_accepted);
+	counter(out, "connections_accepted_total", "Client connections accepted.",
+		stats.connections_accepted);
 	counter(out, "connections_refused_total", "Client connections over limits.connections.",
 		stats.connections_refused);
 	gauge(out, "connections_active", "Client connections open.", (double)stats.connections_active);
 	counter(out, "upstream_connects_total", "Connections opened to upstreams.", stats.upstream_connects);
-	counter(out, "upstream_reused_total", "Requests sent over an upstream connection that was open already.",
-		stats.upstream_reused);
+	counter(out, "upstream_reused_total",
+		"Requests sent over an upstream connection that was open already.", stats.upstream_reused);
 	gauge(out, "shadow_requests_active", "Shadow requests under way.", (double)stats.shadow_active);
-	counter(out, "buffers_starved_total", "Receives that had to wait for a buffer.", stats.buffers_starved);
+	counter(out, "buffers_starved_total", "Receives that had to wait for a buffer.",
+		stats.buffers_starved);
 }
 
 static void process(struct buf *out, struct control *control)
@@ -201,11 +211,12 @@ static void process(struct buf *out, struct control *control)
 		   hooks.sent, hooks.failed, hooks.dropped);
 	counter(out, "alerts_total", "Events of level alert.", control->events.alerts);
 	gauge(out, "store_ok", "1 when the state was stored the last time it had to be.", control->state.ok);
-	gauge(out, "config_last_reload_successful", "1 when the configuration file could be read the last time.",
-	      control->reload_ok);
+	gauge(out, "config_last_reload_successful",
+	      "1 when the configuration file could be read the last time.", control->reload_ok);
 	gauge(out, "config_last_reload_timestamp_seconds", "When the configuration in effect was loaded.",
 	      (double)control->loaded_wall_ns / 1e9);
-	gauge(out, "start_time_seconds", "When this process started.", (double)control->started.wall_ns / 1e9);
+	gauge(out, "start_time_seconds", "When this process started.",
+	      (double)control->started.wall_ns / 1e9);
 	family(out, "build_info", "gauge", "1; the version is in the label.");
 	buf_printf(out, "phoenix_build_info{version=\"%s\"} 1\n", PHOENIX_VERSION);
 }

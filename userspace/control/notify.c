@@ -127,8 +127,10 @@ static void *run(void *argument)
 		message->tries++;
 		bool over = !why || last || message->tries >= NOTIFY_TRIES;
 		if (why && over)
-			log_warn("notify", "webhook %s was not told after %u tries: %s; check the URL in arbiter.notify",
-				 message->url, message->tries, why);
+			log_warn(
+				"notify",
+				"webhook %s was not told after %u tries: %s; check the URL in arbiter.notify",
+				message->url, message->tries, why);
 		pthread_mutex_lock(&notify->lock);
 		if (over) {
 			why ? notify->stats.failed++ : notify->stats.sent++;

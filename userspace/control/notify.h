@@ -12,10 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NOTIFY_QUEUE_MAX 256
-#define NOTIFY_TRIES	 5
+#define NOTIFY_QUEUE_MAX  256
+#define NOTIFY_TRIES	  5
 #define NOTIFY_TIMEOUT_MS 5000
-#define NOTIFY_PAUSE_MS	 500 /* before the second try; doubles */
+#define NOTIFY_PAUSE_MS	  500 /* before the second try; doubles */
 
 struct notify;
 

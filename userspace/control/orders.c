@@ -15,7 +15,8 @@ static int refuse(const struct engine *engine, const struct route *route, const 
 {
 	struct buf headline = {0};
 	engine_headline(engine, route, &headline);
-	buf_printf(why, "%s is not possible while the route says \"%s\"; possible now:", what, buf_cstr(&headline));
+	buf_printf(why, "%s is not possible while the route says \"%s\"; possible now:", what,
+		   buf_cstr(&headline));
 	const char *comma = " ";
 	for (unsigned verb = 0; verb < VERB_COUNT; verb++) {
 		if (engine_allows(engine, route, (enum verb)verb)) {
@@ -144,7 +145,8 @@ int engine_set_weight(struct engine *engine, struct route *route, uint32_t weigh
 		migration_set_weight(&move.next, weight_bp, now);
 	else
 		move.next.epoch++;
-	/* Under an arbiter a weight by hand begins the migration, where there can be evidence to go on with. */
+	/* Under an arbiter a weight by hand begins the migration, where there can be evidence to go on with.
+	 */
 	if (config->arbiter.enabled && config->mirror.sample_bp && !move.next.latched)
 		move.next.started = true;
 	int err = engine_apply(engine, route, &move, &evidence, now, why);

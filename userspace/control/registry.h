@@ -85,7 +85,8 @@ static inline const struct route_config *route_config_of(const struct route *rou
 
 #define registry_each(registry, route)                                                                       \
 	for (struct route *route = container_of((registry)->routes.next, struct route, link);                \
-	     &route->link != &(registry)->routes; route = container_of(route->link.next, struct route, link))
+	     &route->link != &(registry)->routes;                                                            \
+	     route = container_of(route->link.next, struct route, link))
 
 /* The routes as the gateway wants them; each definition is a reference, let go by snapshot_owner_release. */
 struct snapshot_owner {

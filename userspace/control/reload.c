@@ -86,14 +86,14 @@ int control_reload(struct control *control, const char *who, json_t **report, st
 	control->reload_error = NULL;
 	events_emit(&control->events, EVENT_INFO, "config", NULL, json_pack("{s:b}", "ok", 1),
 		    "configuration reloaded by %s: %zu routes added, %zu removed, %zu changed", who,
-		    json_array_size(done.added), json_array_size(done.removed), json_array_size(done.changed));
+		    json_array_size(done.added), json_array_size(done.removed),
+		    json_array_size(done.changed));
 	size_t i;
 	json_t *warning;
-	json_array_foreach(done.warnings, i, warning)
-		log_warn("config", "%s", json_string_value(warning));
+	json_array_foreach(done.warnings, i, warning) log_warn("config", "%s", json_string_value(warning));
 	*report = json_pack("{s:O, s:O, s:O, s:O, s:O}", "changed", done.changed, "routes_added", done.added,
-			    "routes_removed", done.removed, "weights_from_file", done.weights_from_file, "warnings",
-			    done.warnings);
+			    "routes_removed", done.removed, "weights_from_file", done.weights_from_file,
+			    "warnings", done.warnings);
 	route_report_fini(&done);
 	return 0;
 }

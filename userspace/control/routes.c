@@ -103,8 +103,8 @@ static void forget_stored_weight(struct control *control, const struct route *ro
 		    json_pack("{s:o, s:o}", "weight_old", json_ratio(stored_bp), "weight_new",
 			      json_ratio(route->migration.weight_bp)),
 		    "weight %g -> %g: the file's own value changed from %g to %g since it was stored",
-		    stored_bp / 10000.0, route->migration.weight_bp / 10000.0, state_file_weight(record) / 10000.0,
-		    route->file_weight_bp / 10000.0);
+		    stored_bp / 10000.0, route->migration.weight_bp / 10000.0,
+		    state_file_weight(record) / 10000.0, route->file_weight_bp / 10000.0);
 	note(report->weights_from_file, id);
 	json_object_del(record, "migration");
 	control->state.unsaved = true;
@@ -190,8 +190,7 @@ static void weight_from_file(struct control *control, struct route *route, uint3
 
 static void commit(struct control *control, struct plan *plan, struct route_report *report, struct moment now)
 {
-	registry_each(&control->registry, route)
-		route->target = NULL;
+	registry_each(&control->registry, route) route->target = NULL;
 	for (size_t i = 0; i < plan->count; i++)
 		plan->targets[i].route->target = &plan->targets[i];
 
@@ -215,6 +214,13 @@ static void commit(struct control *control, struct plan *plan, struct route_repo
 		if (target->changed) {
 			note(report->changed, target->definition->config->id);
 			redefine(control, target, now);
+		}
+		if (!target->changed &&
+		    route_config_of(route)->weight_bp != target->definition->config->weight_bp) {
+			/* All but the weight is as it was: no new generation, the evidence stays. */
+			struct definition *old = route->definition;
+			route->definition = definition_get(target->definition);
+			definition_put(old);
 		}
 		target_take_file(route, target);
 		if (old_file_bp != route->file_weight_bp)
@@ -244,10 +250,10 @@ static int practise(struct control *control, struct plan *plan, struct route_rep
 					  old->from_api != target->definition->from_api;
 		}
 		struct route *route = target->route;
-		struct definition *definition = target->changed || target->is_new ? target->definition
-										  : route->definition;
-		uint32_t generation = target->changed ? control->registry.generations[route->slot] + 1
-						      : route->generation;
+		struct definition *definition =
+			target->changed || target->is_new ? target->definition : route->definition;
+		uint32_t generation =
+			target->changed ? control->registry.generations[route->slot] + 1 : route->generation;
 		snapshot_owner_add(owner, definition, route->slot, generation);
 	}
 	err = control->path.publish(control->path.context, owner->routes, owner->count,
@@ -268,7 +274,8 @@ fail:
 	return err;
 }
 
-/* --- file and state -------------------------------------------------------------------------------------- */
+/* --- file and state --------------------------------------------------------------------------------------
+ */
 
 /* What REST made of a route; an override whose file entry changed since is dropped here. */
 enum override_kind { OVERRIDE_NONE, OVERRIDE_DELETED, OVERRIDE_CONFIG };
@@ -280,8 +287,9 @@ static enum override_kind override_of(struct control *control, const char *id, c
 	if (!json_is_object(override))
 		return OVERRIDE_NONE;
 	if (strcmp(json_get_str(override, "file"), file_print) != 0) {
-		events_emit(&control->events, EVENT_WARN, "config", id, NULL,
-			    "the file's own definition of this route changed: it replaces the one made by REST");
+		events_emit(
+			&control->events, EVENT_WARN, "config", id, NULL,
+			"the file's own definition of this route changed: it replaces the one made by REST");
 		state_drop_override(&control->state, id);
 		control->state.unsaved = true;
 		return OVERRIDE_NONE;
@@ -399,7 +407,8 @@ int routes_load(struct control *control, struct config *file, struct route_repor
 	return 0;
 }
 
-/* --- REST ------------------------------------------------------------------------------------------------ */
+/* --- REST ------------------------------------------------------------------------------------------------
+ */
 
 /* All routes as they are, but `skip`. */
 static int plan_present(struct control *control, struct plan *plan, const struct route *skip)
@@ -427,7 +436,8 @@ static const char *print_below(const struct route *old, const json_t *record)
 	return json_get_str(json_object_get(record, "override"), "file");
 }
 
-/* The stored record, the snapshot, the registry: all or none. On failure the configuration is the caller's. */
+/* The stored record, the snapshot, the registry: all or none. On failure the configuration is the caller's.
+ */
 static int put_in_place(struct control *control, struct definition *definition, struct route *old,
 			struct buf *why)
 {
@@ -447,7 +457,8 @@ static int put_in_place(struct control *control, struct definition *definition, 
 	target->file_weight_bp = old ? old->file_weight_bp : config->weight_bp;
 	memcpy(target->file_print, print, sizeof(print));
 	if (!old)
-		state_forget(&control->state, id); /* what a route of this name had before is not its weight */
+		state_forget(&control->state,
+			     id); /* what a route of this name had before is not its weight */
 	err = state_override(&control->state, id, config, print);
 	if (!err)
 		err = state_save(&control->state, why);
@@ -468,9 +479,10 @@ out:
 	return err;
 }
 
-/* A weight that the new definition names otherwise than the old one is an order; otherwise what acts stays. */
-static int weight_after_put(struct control *control, struct route *route, uint32_t defined_bp, const char *who,
-			    struct buf *why)
+/* A weight that the new definition names otherwise than the old one is an order; otherwise what acts stays.
+ */
+static int weight_after_put(struct control *control, struct route *route, uint32_t defined_bp,
+			    const char *who, struct buf *why)
 {
 	uint32_t wanted_bp = route_config_of(route)->weight_bp;
 	if (wanted_bp == defined_bp)
@@ -489,11 +501,13 @@ int control_route_put(struct control *control, struct route_config *config, bool
 {
 	struct route *old = registry_find(&control->registry, slice_str(config->id));
 	if (old && !replace) {
-		buf_printf(why, "a route \"%s\" exists already; change it with PUT /admin/routes/%s", config->id,
-			   config->id);
+		buf_printf(why, "a route \"%s\" exists already; change it with PUT /admin/routes/%s",
+			   config->id, config->id);
 		return -EEXIST;
 	}
 	uint32_t defined_bp = old ? route_config_of(old)->weight_bp : config->weight_bp;
+	char id[80];
+	text_copy(id, sizeof(id), slice_str(config->id));
 	struct definition *definition;
 	int err = definition_create(config, true, control->redact_key, &definition, why);
 	if (err)
@@ -504,13 +518,13 @@ int control_route_put(struct control *control, struct route_config *config, bool
 		definition_put(definition);
 		return err;
 	}
-	definition_put(definition);
-	struct route *route = registry_find(&control->registry, slice_str(config->id));
-	events_emit(&control->events, EVENT_INFO, "config", config->id, NULL, "route %s by %s",
+	definition_put(definition); /* and the configuration with it, when nothing had changed */
+	struct route *route = registry_find(&control->registry, slice_str(id));
+	events_emit(&control->events, EVENT_INFO, "config", id, NULL, "route %s by %s",
 		    old ? "replaced" : "created", who);
 	err = weight_after_put(control, route, defined_bp, who, why);
 	if (err) {
-		events_emit(&control->events, EVENT_WARN, "config", route_config_of(route)->id, NULL,
+		events_emit(&control->events, EVENT_WARN, "config", id, NULL,
 			    "the route was replaced, its weight was not set: %s", buf_cstr(why));
 		buf_reset(why);
 	}
@@ -544,7 +558,8 @@ int control_route_delete(struct control *control, struct route *route, const cha
 		control->state.unsaved = true;
 	} else {
 		events_emit(&control->events, EVENT_WARN, "config", id, NULL, "route deleted by %s%s", who,
-			    in_file ? "; the file still has it, it comes back when its entry there changes" : "");
+			    in_file ? "; the file still has it, it comes back when its entry there changes"
+				    : "");
 	}
 	plan_fini(&plan);
 	route_report_fini(&report);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* series: see series.h. Two older readings, taken in turns every ten seconds, are what "recent" counts from. */
+/* series: see series.h. Two older readings, taken in turns every ten seconds, are what "recent" counts from.
+ */
 #include "control/series.h"
 
 #include "base/clock.h"
@@ -54,7 +55,8 @@ double latency_quantile_ms(const uint64_t latency[GATEWAY_LATENCY_BUCKETS], doub
 		if (latency[i] && (double)next >= share * (double)total) {
 			/* Evenly spread within the bucket; the open last one has no end to spread to. */
 			double from = i ? (double)gateway_latency_bound_ns(i - 1) : 0;
-			double to = i + 1 < GATEWAY_LATENCY_BUCKETS ? (double)gateway_latency_bound_ns(i) : from;
+			double to =
+				i + 1 < GATEWAY_LATENCY_BUCKETS ? (double)gateway_latency_bound_ns(i) : from;
 			double part = (share * (double)total - (double)below) / (double)latency[i];
 			return (from + (to - from) * (part < 0 ? 0 : part)) / 1e6;
 		}
@@ -146,15 +148,17 @@ json_t *series_to_json(const struct series *series)
 	json_t *list = json_array();
 	for (size_t i = 0; list && series && i < series->count; i++) {
 		const struct series_point *p = &series->points[(series->first + i) % SERIES_POINTS];
-		json_t *consistency = p->samples ? json_real((double)(p->samples - p->mismatches) / (double)p->samples)
-						 : json_null();
+		json_t *consistency =
+			p->samples ? json_real((double)(p->samples - p->mismatches) / (double)p->samples)
+				   : json_null();
 		json_array_append_new(
-			list, json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:I}", "t", json_time(p->wall_ns),
-					"weight", json_ratio(p->weight_bp), "consistency", consistency, "samples",
-					(json_int_t)p->samples, "legacy_p99_ms", ms_or_null(p->p99_ms[PHX_LEGACY]),
-					"modern_p99_ms", ms_or_null(p->p99_ms[PHX_MODERN]), "legacy_rps",
-					json_ms(p->rps[PHX_LEGACY]), "modern_rps", json_ms(p->rps[PHX_MODERN]),
-					"errors", (json_int_t)p->errors));
+			list,
+			json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:I}", "t", json_time(p->wall_ns),
+				  "weight", json_ratio(p->weight_bp), "consistency", consistency, "samples",
+				  (json_int_t)p->samples, "legacy_p99_ms", ms_or_null(p->p99_ms[PHX_LEGACY]),
+				  "modern_p99_ms", ms_or_null(p->p99_ms[PHX_MODERN]), "legacy_rps",
+				  json_ms(p->rps[PHX_LEGACY]), "modern_rps", json_ms(p->rps[PHX_MODERN]),
+				  "errors", (json_int_t)p->errors));
 	}
 	return list;
 }

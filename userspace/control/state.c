@@ -127,10 +127,10 @@ void state_drop_override(struct state *state, const char *id)
 static json_t *migration_write(const struct migration *m, uint32_t file_weight_bp)
 {
 	json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b}", "weight_bp",
-				 (json_int_t)m->weight_bp, "file_weight_bp", (json_int_t)file_weight_bp, "epoch",
-				 (json_int_t)m->epoch, "step", (json_int_t)m->step, "started", m->started,
-				 "paused", m->paused, "rolled_back", m->latched, "complete", m->complete,
-				 "promoted", m->promoted);
+				 (json_int_t)m->weight_bp, "file_weight_bp", (json_int_t)file_weight_bp,
+				 "epoch", (json_int_t)m->epoch, "step", (json_int_t)m->step, "started",
+				 m->started, "paused", m->paused, "rolled_back", m->latched, "complete",
+				 m->complete, "promoted", m->promoted);
 	if (!json)
 		return NULL;
 	json_object_set_new(json, "changed",
@@ -140,15 +140,16 @@ static json_t *migration_write(const struct migration *m, uint32_t file_weight_b
 	json_object_set_new(json, "step_at_ns", json_integer((json_int_t)m->step_wall_ns));
 	if (m->paused)
 		json_object_set_new(json, "pause",
-				    json_pack("{s:I, s:o, s:o, s:b}", "at_ns", (json_int_t)m->pause_wall_ns, "by",
-					      json_text(slice_str(m->pause_by)), "reason",
+				    json_pack("{s:I, s:o, s:o, s:b}", "at_ns", (json_int_t)m->pause_wall_ns,
+					      "by", json_text(slice_str(m->pause_by)), "reason",
 					      json_text(slice_str(m->pause_reason)), "of_arbiter",
 					      m->pause_of_arbiter));
 	if (m->rollback_wall_ns)
-		json_object_set_new(json, "rollback",
-				    json_pack("{s:I, s:o, s:I, s:b}", "at_ns", (json_int_t)m->rollback_wall_ns,
-					      "reason", json_text(slice_str(m->rollback_reason)), "from_bp",
-					      (json_int_t)m->rollback_from_bp, "verified", m->rollback_verified));
+		json_object_set_new(
+			json, "rollback",
+			json_pack("{s:I, s:o, s:I, s:b}", "at_ns", (json_int_t)m->rollback_wall_ns, "reason",
+				  json_text(slice_str(m->rollback_reason)), "from_bp",
+				  (json_int_t)m->rollback_from_bp, "verified", m->rollback_verified));
 	return json;
 }
 
@@ -166,7 +167,8 @@ bool state_read_migration(const json_t *record, uint32_t file_weight_bp, struct 
 {
 	const json_t *json = json_object_get(record, "migration");
 	uint64_t weight_bp = json_get_u64(json, "weight_bp");
-	if (!json_is_object(json) || weight_bp > PHX_WEIGHT_ONE || state_file_weight(record) != file_weight_bp)
+	if (!json_is_object(json) || weight_bp > PHX_WEIGHT_ONE ||
+	    state_file_weight(record) != file_weight_bp)
 		return false;
 	struct migration m = {
 		.weight_bp = (uint32_t)weight_bp,

@@ -20,7 +20,8 @@ void traffic_mount(struct traffic *traffic, const struct route *route)
 	struct phx_policy *policy = &traffic->policy->slots[route->slot];
 	uint32_t kept = __atomic_load_n(&policy->flags, __ATOMIC_RELAXED) &
 			(PHX_ROUTE_LEGACY_DOWN | PHX_ROUTE_MODERN_DOWN);
-	uint32_t flags = kept | PHX_ROUTE_ACTIVE | (config->mirror.unsafe_methods ? PHX_ROUTE_MIRROR_UNSAFE : 0);
+	uint32_t flags =
+		kept | PHX_ROUTE_ACTIVE | (config->mirror.unsafe_methods ? PHX_ROUTE_MIRROR_UNSAFE : 0);
 	static const enum phx_split_by split_by[] = {
 		[SPLIT_BY_REQUEST] = PHX_SPLIT_REQUEST,
 		[SPLIT_BY_CLIENT_IP] = PHX_SPLIT_CLIENT_IP,

@@ -56,8 +56,8 @@ static json_t *weight_json(struct control *control, struct route *route,
 			 counted ? json_real((double)modern / (double)(legacy + modern)) : json_null(),
 			 "seen_requests", counted ? (json_int_t)(legacy + modern) : 0, "file",
 			 route->in_file ? json_ratio(route->file_weight_bp) : json_null(), "drift",
-			 route->in_file && route->file_weight_bp != m->weight_bp, "epoch", (json_int_t)m->epoch,
-			 "changed_at", json_time(m->changed_wall_ns), "changed_by",
+			 route->in_file && route->file_weight_bp != m->weight_bp, "epoch",
+			 (json_int_t)m->epoch, "changed_at", json_time(m->changed_wall_ns), "changed_by",
 			 json_text_or_null(m->changed_by), "reason", json_text_or_null(m->changed_reason));
 }
 
@@ -99,8 +99,8 @@ static json_t *consistency_json(struct control *control, struct route *route,
 			 n ? json_real(d.lower_bound) : json_null());
 }
 
-static json_t *side_json(struct control *control, struct route *route, const struct gateway_route_stats *stats,
-			 enum phx_side side)
+static json_t *side_json(struct control *control, struct route *route,
+			 const struct gateway_route_stats *stats, enum phx_side side)
 {
 	const struct gateway_side_stats *s = &stats->side[side];
 	uint64_t errors = side_errors(s);
@@ -109,8 +109,8 @@ static json_t *side_json(struct control *control, struct route *route, const str
 	bool down = flags & (side == PHX_MODERN ? PHX_ROUTE_MODERN_DOWN : PHX_ROUTE_LEGACY_DOWN);
 	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:b}", "requests", (json_int_t)s->requests, "errors",
 			 (json_int_t)errors, "error_rate",
-			 s->requests ? json_real((double)errors / (double)s->requests) : json_null(), "p50_ms",
-			 recent.p50_ms < 0 ? json_null() : json_ms(recent.p50_ms), "p99_ms",
+			 s->requests ? json_real((double)errors / (double)s->requests) : json_null(),
+			 "p50_ms", recent.p50_ms < 0 ? json_null() : json_ms(recent.p50_ms), "p99_ms",
 			 recent.p99_ms < 0 ? json_null() : json_ms(recent.p99_ms), "rps", json_ms(recent.rps),
 			 "down", down);
 }
@@ -119,8 +119,8 @@ static json_t *next_step_json(struct control *control, struct route *route)
 {
 	const struct migration *m = &route->migration;
 	enum migration_state state = engine_state(&control->engine, route);
-	if (!m->started || (state != MIGRATION_MIRRORING && state != MIGRATION_MIGRATING &&
-			    state != MIGRATION_HOLDING))
+	if (!m->started ||
+	    (state != MIGRATION_MIRRORING && state != MIGRATION_MIGRATING && state != MIGRATION_HOLDING))
 		return json_null();
 	uint32_t step_bp = route_config_of(route)->arbiter.step_bp, left_bp = PHX_WEIGHT_ONE - m->weight_bp;
 	uint32_t next_bp = m->weight_bp + (step_bp < left_bp ? step_bp : left_bp);
@@ -197,8 +197,8 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	add(json, "weight", weight_json(control, route, &stats));
 	add(json, "consistency", consistency_json(control, route, &stats));
 	add(json, "step",
-	    json_pack("{s:I, s:o, s:I}", "number", (json_int_t)m->step, "since", json_time(m->step_wall_ns), "age_ms",
-		      (json_int_t)((clock_now_ns() - route->watch.step_since_ns) / NS_PER_MS)));
+	    json_pack("{s:I, s:o, s:I}", "number", (json_int_t)m->step, "since", json_time(m->step_wall_ns),
+		      "age_ms", (json_int_t)((clock_now_ns() - route->watch.step_since_ns) / NS_PER_MS)));
 	add(json, "sides",
 	    json_pack("{s:o, s:o}", "legacy", side_json(control, route, &stats, PHX_LEGACY), "modern",
 		      side_json(control, route, &stats, PHX_MODERN)));
@@ -250,8 +250,8 @@ static json_t *totals_json(struct control *control, uint64_t side_errors_total)
 	if (control->gateway)
 		gateway_stats(control->gateway, &stats);
 	return json_pack("{s:I, s:I, s:I, s:o}", "requests", (json_int_t)stats.requests, "errors",
-			 (json_int_t)side_errors_total, "connections_active", (json_int_t)stats.connections_active,
-			 "rps", json_ms(control->rps));
+			 (json_int_t)side_errors_total, "connections_active",
+			 (json_int_t)stats.connections_active, "rps", json_ms(control->rps));
 }
 
 json_t *view_status(struct control *control)
@@ -273,11 +273,11 @@ json_t *view_status(struct control *control)
 	registry_each(&control->registry, route)
 		json_array_append_new(routes, view_route(control, route, false));
 	static const char *const kinds[] = {"file", "memory", "redis"};
-	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "version", PHOENIX_VERSION, "instance",
-				 control->instance, "started_at", json_time(control->started.wall_ns), "now",
-				 json_time(now.wall_ns), "uptime_ms",
-				 (json_int_t)((now.ns - control->started.ns) / NS_PER_MS), "workers",
-				 (json_int_t)stats.workers, "listen", listen);
+	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "version", PHOENIX_VERSION,
+				 "instance", control->instance, "started_at",
+				 json_time(control->started.wall_ns), "now", json_time(now.wall_ns),
+				 "uptime_ms", (json_int_t)((now.ns - control->started.ns) / NS_PER_MS),
+				 "workers", (json_int_t)stats.workers, "listen", listen);
 	if (!json)
 		return NULL;
 	add(json, "config",
@@ -297,8 +297,9 @@ json_t *view_differences(struct control *control, struct route *route)
 {
 	struct facts_view view;
 	facts_read(control->facts, route->slot, &view);
-	return json_pack("{s:o, s:I, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "samples",
-			 (json_int_t)view.build_samples, "mismatches", (json_int_t)view.build_mismatches, "groups",
+	return json_pack("{s:o, s:I, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)),
+			 "samples", (json_int_t)view.build_samples, "mismatches",
+			 (json_int_t)view.build_mismatches, "groups",
 			 facts_differences(control->facts, route->slot));
 }
 
@@ -310,8 +311,9 @@ json_t *view_decisions(struct control *control, struct route *route, size_t limi
 
 json_t *view_series(struct control *control, struct route *route)
 {
-	return json_pack("{s:o, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "interval_ms",
-			 (json_int_t)SERIES_INTERVAL_MS, "points", series_to_json(route->series));
+	return json_pack("{s:o, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)),
+			 "interval_ms", (json_int_t)SERIES_INTERVAL_MS, "points",
+			 series_to_json(route->series));
 }
 
 json_t *view_events(struct control *control, uint64_t since, size_t limit)
@@ -329,9 +331,9 @@ static void add_upstream(void *context, const struct gateway_upstream_info *info
 	json_array_append_new(context,
 			      json_pack("{s:o, s:i, s:b, s:o, s:I, s:I, s:I}", "host",
 					json_text(slice_str(info->host)), "port", (int)info->port, "down",
-					info->down, "last_error", json_text_or_null(info->last_error), "active",
-					(json_int_t)info->active, "idle", (json_int_t)info->idle, "addresses",
-					(json_int_t)info->addresses));
+					info->down, "last_error", json_text_or_null(info->last_error),
+					"active", (json_int_t)info->active, "idle", (json_int_t)info->idle,
+					"addresses", (json_int_t)info->addresses));
 }
 
 json_t *view_data_path(struct control *control)
@@ -342,17 +344,19 @@ json_t *view_data_path(struct control *control)
 		gateway_upstreams(control->gateway, add_upstream, upstreams);
 		gateway_stats(control->gateway, &stats);
 	}
-	json_t *connections = json_pack("{s:I, s:I, s:I}", "active", (json_int_t)stats.connections_active, "accepted",
-					(json_int_t)stats.connections_accepted, "refused",
+	json_t *connections = json_pack("{s:I, s:I, s:I}", "active", (json_int_t)stats.connections_active,
+					"accepted", (json_int_t)stats.connections_accepted, "refused",
 					(json_int_t)stats.connections_refused);
-	json_t *upstream = json_pack("{s:I, s:I, s:I, s:I, s:I}", "connects", (json_int_t)stats.upstream_connects,
-				     "connect_failures", (json_int_t)stats.upstream_connect_failures, "reused",
-				     (json_int_t)stats.upstream_reused, "active", (json_int_t)stats.upstream_active,
-				     "idle", (json_int_t)stats.upstream_idle);
-	return json_pack("{s:s, s:{s:s, s:[]}, s:o, s:I, s:o, s:o, s:I, s:I}", "path", "daemon", "xdp", "mode",
-			 "off", "interfaces", "upstreams", upstreams, "workers", (json_int_t)stats.workers,
-			 "connections", connections, "upstream_connections", upstream, "shadow_active",
-			 (json_int_t)stats.shadow_active, "buffers_starved", (json_int_t)stats.buffers_starved);
+	json_t *upstream =
+		json_pack("{s:I, s:I, s:I, s:I, s:I}", "connects", (json_int_t)stats.upstream_connects,
+			  "connect_failures", (json_int_t)stats.upstream_connect_failures, "reused",
+			  (json_int_t)stats.upstream_reused, "active", (json_int_t)stats.upstream_active,
+			  "idle", (json_int_t)stats.upstream_idle);
+	return json_pack("{s:s, s:{s:s, s:[]}, s:o, s:I, s:o, s:o, s:I, s:I}", "path", "daemon", "xdp",
+			 "mode", "off", "interfaces", "upstreams", upstreams, "workers",
+			 (json_int_t)stats.workers, "connections", connections, "upstream_connections",
+			 upstream, "shadow_active", (json_int_t)stats.shadow_active, "buffers_starved",
+			 (json_int_t)stats.buffers_starved);
 }
 
 json_t *view_config(struct control *control)

@@ -255,6 +255,7 @@ static int watch_loop(struct watch *watch, const char *path)
 			if (!watch->away)
 				talk_note(ctl, "daemon not reachable, retrying");
 			watch->away = true;
+			watch->frame_lines = 0; /* the note stands below the frame: draw the next one under it */
 		} else {
 			leave_frame(watch);
 			watch->drew = false;

@@ -123,6 +123,43 @@ static bool request_id_usable(struct slice id)
 	return true;
 }
 
+static bool is_http2(struct slice protocol)
+{
+	return protocol.len >= 2 && strncasecmp(protocol.ptr, "h2", 2) == 0;
+}
+
+bool forward_upgrades(const struct http_head *head, const char *bytes)
+{
+	const struct http_field *upgrade = http_head_find(head, PHX_FIELD_UPGRADE);
+	struct slice rest = upgrade ? http_field_value(upgrade, bytes) : (struct slice){NULL, 0}, protocol;
+	while (slice_split(&rest, ',', &protocol)) {
+		if (protocol.len && !is_http2(protocol))
+			return true;
+	}
+	return false;
+}
+
+/* "Connection: Upgrade" and the protocols but for HTTP/2. */
+static void put_upgrade(struct writer *w, const struct http_head *head, const char *bytes, bool close)
+{
+	const struct http_field *upgrade = http_head_find(head, PHX_FIELD_UPGRADE);
+	struct slice rest = upgrade ? http_field_value(upgrade, bytes) : (struct slice){NULL, 0}, protocol;
+	const char *before = "Upgrade: ";
+	if (close)
+		PUT_LITERAL(w, "Connection: close, Upgrade\r\n");
+	else
+		PUT_LITERAL(w, "Connection: Upgrade\r\n");
+	while (slice_split(&rest, ',', &protocol)) {
+		if (!protocol.len || is_http2(protocol))
+			continue;
+		put(w, before, strlen(before));
+		put_slice(w, protocol);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		PUT_LITERAL(w, "\r\n");
+}
+
 static void put_forwarded(struct writer *w, const struct forward_request *request, struct slice host)
 {
 	const struct http_head *head = request->head;
@@ -150,6 +187,8 @@ size_t forward_request_write(const struct forward_request *request, char *out, s
 	/* "OPTIONS *" asks about the server as a whole; with a base path it is about that path. */
 	bool asterisk = target->path.len == 1 && target->path.ptr[0] == '*';
 	put_slice(&w, request->base_path);
+	if (target->path_query.ptr[0] == '?')
+		PUT_LITERAL(&w, "/");
 	if (!asterisk || !request->base_path.len)
 		put_slice(&w, target->path_query);
 	PUT_LITERAL(&w, " HTTP/1.1\r\n");
@@ -181,11 +220,8 @@ size_t forward_request_write(const struct forward_request *request, char *out, s
 		put_number(&w, head->scan.content_length);
 		PUT_LITERAL(&w, "\r\n");
 	}
-	if (request->upgrade) {
-		const struct http_field *upgrade = http_head_find(head, PHX_FIELD_UPGRADE);
-		PUT_LITERAL(&w, "Connection: Upgrade\r\n");
-		put_field(&w, SLICE("Upgrade"), http_field_value(upgrade, request->bytes));
-	}
+	if (request->upgrade)
+		put_upgrade(&w, head, request->bytes, false);
 	PUT_LITERAL(&w, "\r\n");
 	return finish(&w, out);
 }
@@ -208,11 +244,8 @@ size_t forward_response_write(const struct forward_response *response, char *out
 		put_number(&w, response->length);
 		PUT_LITERAL(&w, "\r\n");
 	}
-	if (response->upgrade) {
-		const struct http_field *upgrade = http_head_find(head, PHX_FIELD_UPGRADE);
-		PUT_LITERAL(&w, "Connection: Upgrade\r\n");
-		if (upgrade)
-			put_field(&w, SLICE("Upgrade"), http_field_value(upgrade, response->bytes));
+	if (response->upgrade && http_head_find(head, PHX_FIELD_UPGRADE)) {
+		put_upgrade(&w, head, response->bytes, response->close && head->scan.status != 101);
 	} else if (response->close) {
 		PUT_LITERAL(&w, "Connection: close\r\n");
 	} else if (response->keep_alive_1_0) {

@@ -35,6 +35,10 @@ struct forward_request {
 size_t forward_request_write(const struct forward_request *request, char *out, size_t cap,
 			     struct slice *request_id);
 
+/* Does the request ask for an upgrade that may be passed on? HTTP/2 is not spoken here, so nobody is asked
+ * for "h2c" (RFC 9113 3.1); other protocols of the same list remain. */
+bool forward_upgrades(const struct http_head *head, const char *bytes);
+
 struct forward_response {
 	const struct http_head *head;
 	const char *bytes;
@@ -43,7 +47,7 @@ struct forward_response {
 	bool announce_length;     /* write Content-Length: length though no body follows (HEAD, 304, empty) */
 	bool close;               /* this connection ends after the response */
 	bool keep_alive_1_0;      /* tell an HTTP/1.0 client that it stays open */
-	bool upgrade;             /* a 101 */
+	bool upgrade;             /* a 101, or a 426 that names what to upgrade to */
 };
 size_t forward_response_write(const struct forward_response *response, char *out, size_t cap);
 

@@ -273,7 +273,8 @@ static void refuse(struct transaction *t, int status, enum gateway_error error, 
 	t->error = (uint16_t)error;
 	STAT_ADD(t->worker->stats.requests, 1);
 	STAT_ADD(t->worker->stats.errors[error], 1);
-	downstream_answer(down, status, error, detail, !t->request_read);
+	/* A client that speaks wrongly once is not listened to again (RFC 9112 9.6). */
+	downstream_answer(down, status, error, detail, !t->request_read || error == GATEWAY_ERROR_BAD_REQUEST);
 }
 
 static bool find_route(struct transaction *t, const char *bytes, const struct http_target *target)
@@ -339,9 +340,7 @@ static void take_head(struct transaction *t, const char *bytes)
 	t->wants_continue = (scan->flags & PHX_HEAD_CONTINUE) && scan->minor == 1 && has_body;
 	if ((scan->flags & PHX_HEAD_UPGRADE) && (scan->flags & PHX_HEAD_HAS_UPGRADE) && scan->minor == 1 &&
 	    !has_body) {
-		const struct http_field *upgrade = http_head_find(&t->request, PHX_FIELD_UPGRADE);
-		/* HTTP/2 is not spoken here, so nobody may be asked for it (RFC 9113 3.1). */
-		t->wants_upgrade = strncasecmp(bytes + upgrade->value_off, "h2", 2) != 0;
+		t->wants_upgrade = forward_upgrades(&t->request, bytes);
 	}
 }
 
@@ -760,7 +759,7 @@ static size_t write_response_head(struct transaction *t, const char *bytes)
 				   scan->status != 204,
 		.close = !t->persist,
 		.keep_alive_1_0 = t->persist && t->minor == 0,
-		.upgrade = t->tunnel,
+		.upgrade = t->tunnel || scan->status == 426,
 	};
 	if (no_body && (scan->flags & PHX_HEAD_CHUNKED) && t->minor == 1)
 		forward.kind = HTTP_BODY_CHUNKED;
@@ -808,9 +807,9 @@ static const char *response_head(struct transaction *t)
 		memcpy(t->response_head_block->bytes, bytes, len);
 		t->response_head_len = (uint32_t)len;
 	}
+	/* The deadline stays where it is: a head that comes a byte at a time is late all the same. */
 	t->response_off = t->response_input.len;
 	read_upstream(t);
-	touch(t);
 	return NULL;
 }
 

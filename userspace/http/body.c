@@ -50,12 +50,17 @@ static int hex_digit(unsigned char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Fields that would change framing, routing or the connection if a trailer could say them (RFC 9110 6.5.1). */
-static bool trailer_forbidden(uint8_t id)
+/* Fields that would change framing, routing, identity or the meaning of the content if a trailer could say
+ * them after the fact (RFC 9110 6.5.1): all that Phoenix knows by number, and these. */
+static bool trailer_forbidden(const struct http_field *field, const char *bytes)
 {
-	return id == PHX_FIELD_HOST || id == PHX_FIELD_CONTENT_LENGTH || id == PHX_FIELD_TRANSFER_ENCODING ||
-	       id == PHX_FIELD_CONNECTION || id == PHX_FIELD_UPGRADE || id == PHX_FIELD_TE ||
-	       id == PHX_FIELD_TRAILER || id == PHX_FIELD_EXPECT;
+	static const char *const names[] = {"authorization",	"set-cookie",	 "forwarded",	 "content-type",
+					    "content-encoding", "content-range", "cache-control"};
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (slice_equal_nocase(http_field_name(field, bytes), slice_str(names[i])))
+			return true;
+	}
+	return field->id != PHX_FIELD_OTHER;
 }
 
 /* One byte of the trailer section. */
@@ -81,7 +86,7 @@ static enum http_body_result trailer_byte(struct http_body *body, char c)
 		return refuse(body, "the trailer section is not valid (RFC 9112 7.1.2)");
 	}
 	for (uint16_t i = 0; i < trailer->head.field_count; i++) {
-		if (trailer_forbidden(trailer->head.fields[i].id))
+		if (trailer_forbidden(&trailer->head.fields[i], trailer->bytes))
 			return refuse(body, "a trailer has a field that may only be in a head (RFC 9110 6.5.1)");
 	}
 	body->state = CHUNK_DONE;
@@ -152,6 +157,12 @@ static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 	case CHUNK_SIZE_LF:
 		if (c != '\n')
 			return refuse(body, "a chunk-size line does not end in CR LF (RFC 9112 7.1)");
+		/* 20 bytes a line and as much again as its content are fair; the rest adds up. */
+		body->excess_bytes += body->line_bytes;
+		uint64_t fair_bytes = 20 + body->remaining;
+		body->excess_bytes = body->excess_bytes > fair_bytes ? body->excess_bytes - (uint32_t)fair_bytes : 0;
+		if (body->excess_bytes > HTTP_CHUNK_EXCESS_MAX)
+			return refuse(body, "chunk extensions take more than 16384 bytes beyond the content");
 		body->state = body->remaining ? CHUNK_DATA : CHUNK_TRAILER;
 		return HTTP_BODY_MORE;
 	case CHUNK_DATA_CR:

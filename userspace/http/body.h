@@ -14,6 +14,7 @@
 
 #define HTTP_TRAILER_BYTES_MAX   4096
 #define HTTP_TRAILER_FIELDS_MAX  64
+#define HTTP_CHUNK_EXCESS_MAX    16384 /* framing beyond what the content justifies: a flood of extensions */
 #define HTTP_CHUNK_LINE_MAX      1024 /* size, extensions and CR LF of one chunk */
 
 enum http_body_kind {
@@ -41,6 +42,7 @@ struct http_body {
 	uint64_t total_bytes; /* content so far */
 	const char *why;      /* after REFUSED */
 	uint32_t line_bytes;
+	uint32_t excess_bytes; /* of chunk lines over the content they carried */
 	uint8_t state;
 	uint8_t digits;
 	struct http_trailer *trailer; /* made when a trailer field appears; freed by http_body_fini */

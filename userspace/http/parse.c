@@ -161,9 +161,10 @@ int http_target_parse(const struct http_head *head, const char *base, struct htt
 	t.authority = slice_of(rest.ptr, n);
 	if (!authority_valid(t.authority))
 		return PHX_HEAD_ERROR_TARGET_FORM;
-	if (n < rest.len && rest.ptr[n] == '?')
-		return PHX_HEAD_ERROR_TARGET_FORM; /* "http://host?query": no path to put the query behind */
-	if (n == rest.len) {
+	if (n < rest.len && rest.ptr[n] == '?') {
+		t.path = SLICE("/");
+		t.path_query = slice_of(rest.ptr + n, rest.len - n);
+	} else if (n == rest.len) {
 		t.path = t.path_query = head->scan.method == PHX_METHOD_OPTIONS ? SLICE("*") : SLICE("/");
 	} else {
 		t.path_query = slice_of(rest.ptr + n, rest.len - n);

@@ -78,7 +78,7 @@ static inline struct slice http_head_target(const struct http_head *head, const 
 struct http_target {
 	struct slice authority;
 	struct slice path;       /* without the query; begins with "/", or is "*" */
-	struct slice path_query; /* path with "?query" */
+	struct slice path_query; /* path with "?query"; only "?query" for "http://host?query", whose path is "/" */
 };
 /* 0, or an enum phx_head_error. CONNECT and its authority-form are refused here (TARGET_FORM). */
 int http_target_parse(const struct http_head *head, const char *base, struct http_target *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control_support: a control without gateway and ring, over a data path that the test plays: it says what was
- * served, hands over exchanges, and lets time pass.
+ * test_control_support: a control without gateway and ring, over a data path that the test plays: it says
+ * what was served, hands over exchanges, and lets time pass.
  */
 #ifndef PHOENIX_TESTS_CONTROL_SUPPORT_H
 #define PHOENIX_TESTS_CONTROL_SUPPORT_H
@@ -63,7 +63,6 @@ static inline void fake_start(struct fake *fake, const char *text)
 {
 	memset(fake, 0, sizeof(*fake));
 	fake->budget.max_bytes = 64 << 20;
-	fake->now = moment_now();
 	struct control_options options = {.config = fake_config(text), .config_path = "test.json"};
 	struct data_path path = {fake, fake_publish, fake_route_stats};
 	struct buf why = {0};
@@ -72,6 +71,7 @@ static inline void fake_start(struct fake *fake, const char *text)
 		exit(1);
 	}
 	buf_fini(&why);
+	fake->now = moment_now();
 }
 
 static inline void fake_stop(struct fake *fake)
@@ -172,7 +172,8 @@ static inline const char *fake_state(struct fake *fake, const char *id)
 static inline int fake_verb(struct fake *fake, const char *id, enum verb verb)
 {
 	struct buf why = {0};
-	int err = engine_verb(&fake->control->engine, fake_route(fake, id), verb, "uid 0", "a test", fake->now, &why);
+	int err = engine_verb(&fake->control->engine, fake_route(fake, id), verb, "uid 0", "a test",
+			      fake->now, &why);
 	buf_fini(&why);
 	return err;
 }
@@ -180,8 +181,8 @@ static inline int fake_verb(struct fake *fake, const char *id, enum verb verb)
 static inline int fake_weight(struct fake *fake, const char *id, uint32_t weight_bp)
 {
 	struct buf why = {0};
-	int err = engine_set_weight(&fake->control->engine, fake_route(fake, id), weight_bp, "uid 0", "a test",
-				    fake->now, &why);
+	int err = engine_set_weight(&fake->control->engine, fake_route(fake, id), weight_bp, "uid 0",
+				    "a test", fake->now, &why);
 	buf_fini(&why);
 	return err;
 }
