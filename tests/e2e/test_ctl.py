@@ -232,9 +232,13 @@ def test_watch_ends_in_a_closed_pipe(env):
     """`phoenixctl status --watch | head -1` ends."""
     command = f"{built('phoenixctl')} --admin unix:{env.gw.socket_path} status --watch | head -1"
     child = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    env.admin.set_weight("plain", 0.11)
-    env.admin.set_weight("plain", 0.12)
-    line = child.communicate(timeout=20)[0]
+    turns = iter(range(1, 10000))
+
+    def ended():
+        env.admin.set_weight("plain", next(turns) / 10000)  # what it would print next, and cannot
+        return child.poll() is not None
+    wait_for("the pipe's end being noticed", ended, 20, 0.1)
+    line = child.communicate(timeout=5)[0]
     check(line.strip(), "one line")
     env.admin.set_weight("plain", 0)
 

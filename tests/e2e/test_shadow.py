@@ -437,6 +437,27 @@ def test_memory_of_stalled_shadows_is_bounded(env):
         gw.stop()
 
 
+@timeout(60)
+@table([1, 2, 3])
+def test_end_with_comparisons_queued(env, row):
+    """SIGTERM while the comparer is far behind: what is queued is dropped, not compared with freed memory."""
+    one = json.dumps({f"k{i}": i for i in range(40000)})
+    other = json.dumps({f"k{i}": i for i in reversed(range(40000))})
+    use(env, lambda ex: js(one), lambda ex: js(other))
+    gw = Gateway([route(legacy=env.legacy.url, modern=env.modern.url, sample=1.0)], sanitized=True)
+    try:
+        clients = [Client(gw.address) for _ in range(8)]
+        for _ in range(6):
+            for c in clients:
+                c.request("GET", "/")
+            for c in clients:
+                equal(c.response().status, 200)
+        for c in clients:
+            c.close()
+    finally:
+        gw.stop()
+
+
 # --- what is shown ----------------------------------------------------------------------------------------
 
 def test_differences_are_grouped(env):

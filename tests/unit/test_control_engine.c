@@ -428,8 +428,11 @@ TEST(metrics_and_views_hold_together)
 	CHECK_INT(json_get_u64(json_object_get(json, "consistency"), "mismatches"), 1);
 	CHECK_STR(json_get_str(json, "state"), "migrating");
 	json_decref(json);
-	json = view_status(fake.control);
+	view_status(fake.control, &text);
+	json = json_loads(buf_cstr(&text), 0, NULL);
+	buf_fini(&text);
 	CHECK_STR(json_get_str(json, "headline"), "Migration in Progress: 30% Traffic Shifted");
+	CHECK_INT(json_array_size(json_object_get(json, "routes")), 1);
 	json_decref(json);
 	fake_stop(&fake);
 }

@@ -180,6 +180,21 @@ TEST(differences_are_grouped_and_redacted)
 	fake_stop(&fake);
 }
 
+TEST(after_the_end_everything_is_turned_away)
+{
+	static struct fake fake;
+	fake_start(&fake, one_route);
+	struct route *route = fake_route(&fake, "a");
+	for (unsigned i = 0; i < 100; i++)
+		fake_submit(&fake, fake_exchange(&fake, route, PHX_LEGACY, "{\"v\":1}", "{\"v\":1}"));
+	facts_stop(fake.control->facts);
+	CHECK_INT(fake.budget.used_bytes, 0);
+	fake_submit(&fake, fake_exchange(&fake, route, PHX_LEGACY, "1", "1"));
+	CHECK_INT(fake.budget.used_bytes, 0);
+	facts_stop(fake.control->facts);
+	fake_stop(&fake);
+}
+
 TEST(groups_are_bounded)
 {
 	struct difference_set set = {0};

@@ -196,6 +196,7 @@ TEST(rollback_survives_a_restart)
 	CHECK_INT(set_bp(), 0);
 	CHECK_STR(fake_headline(&fake, "a"), "Rollback triggered");
 	CHECK_STR(fake_route(&fake, "a")->migration.rollback_reason, "by uid 0: a test");
+	CHECK_STR(json_get_str(fake_decision(&fake, "a"), "action"), "rollback");
 	CHECK_INT(fake_weight(&fake, "a", 100), -EPERM);
 	CHECK_INT(fake_verb(&fake, "a", VERB_RETRY), 0);
 	CHECK_INT(fake_weight(&fake, "a", 100), 0);

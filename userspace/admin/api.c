@@ -429,9 +429,11 @@ void api_dispatch(struct connection *connection, struct response *response)
 		return;
 	}
 	request.path = target.path;
-	if (target.path_query.len > target.path.len)
-		request.query = slice_of(target.path_query.ptr + target.path.len + 1,
-					 target.path_query.len - target.path.len - 1);
+	const char *mark =
+		target.path_query.len ? memchr(target.path_query.ptr, '?', target.path_query.len) : NULL;
+	if (mark)
+		request.query = slice_of(mark + 1,
+					 target.path_query.len - (size_t)(mark + 1 - target.path_query.ptr));
 	const struct http_field *host = http_head_find(head, PHX_FIELD_HOST);
 	struct slice host_value = target.authority.len ? target.authority
 				  : host	       ? http_field_value(host, base)

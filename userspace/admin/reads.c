@@ -22,14 +22,32 @@ static size_t limit_of(const struct request *request)
 	return limit < 1 ? 1 : (size_t)limit;
 }
 
+/* The buffer's memory becomes the answer's. */
+static void respond_text(struct response *response, const char *type, struct buf *text)
+{
+	if (text->failed) {
+		buf_fini(text);
+		respond_problem(response, 500, "out of memory", NULL);
+		return;
+	}
+	response->status = 200;
+	response->type = type;
+	response->body = text->data;
+	response->body_bytes = text->len;
+}
+
 void handle_status(struct request *request, struct response *response)
 {
-	respond_json(response, 200, view_status(request->control));
+	struct buf text = {0};
+	view_status(request->control, &text);
+	respond_text(response, "application/json", &text);
 }
 
 void handle_routes(struct request *request, struct response *response)
 {
-	respond_json(response, 200, view_routes(request->control));
+	struct buf text = {0};
+	view_routes(request->control, &text);
+	respond_text(response, "application/json", &text);
 }
 
 void handle_route(struct request *request, struct response *response)
@@ -154,13 +172,5 @@ void handle_metrics(struct request *request, struct response *response)
 {
 	struct buf text = {0};
 	metrics_text(request->control, &text);
-	if (text.failed) {
-		buf_fini(&text);
-		respond_problem(response, 500, "out of memory", NULL);
-		return;
-	}
-	response->status = 200;
-	response->type = "text/plain; version=0.0.4; charset=utf-8";
-	response->body = text.data; /* the buffer's memory is the answer's now */
-	response->body_bytes = text.len;
+	respond_text(response, "text/plain; version=0.0.4; charset=utf-8", &text);
 }

@@ -20,7 +20,7 @@ struct sse {
 	struct event_listener listener;
 	struct frame *queue[SSE_QUEUE_MAX]; /* a ring; the first one is being sent */
 	unsigned first, count;
-	size_t bytes;
+	size_t bytes;	  /* of those that wait behind the first one */
 	uint64_t sent_ns; /* when something was last queued */
 	uint64_t status_ns;
 };
@@ -60,15 +60,16 @@ static bool queue_frame(struct sse *sse, struct frame *frame)
 {
 	if (!frame)
 		return true;
-	bool fits = sse->count < SSE_QUEUE_MAX &&
-		    (sse->count == 0 || sse->bytes + frame->len <= SSE_QUEUE_BYTES_MAX);
+	bool first = sse->count == 0;
+	bool fits = sse->count < SSE_QUEUE_MAX && (first || sse->bytes + frame->len <= SSE_QUEUE_BYTES_MAX);
 	if (!fits) {
 		connection_close(sse->connection);
 		return false;
 	}
 	frame->references++;
 	sse->queue[(sse->first + sse->count++) % SSE_QUEUE_MAX] = frame;
-	sse->bytes += frame->len;
+	if (!first)
+		sse->bytes += frame->len;
 	sse->sent_ns = clock_now_ns();
 	send_next(sse);
 	return true;
@@ -133,7 +134,8 @@ void sse_sent(struct connection *connection)
 	struct frame *frame = sse->queue[sse->first];
 	sse->first = (sse->first + 1) % SSE_QUEUE_MAX;
 	sse->count--;
-	sse->bytes -= frame->len;
+	if (sse->count)
+		sse->bytes -= sse->queue[sse->first]->len;
 	frame_put(frame);
 	timer_cancel(&connection->stream.ring->timers, &connection->timer);
 	send_next(sse);
@@ -157,14 +159,10 @@ void sse_stop(struct connection *connection)
 
 static struct frame *status_frame(struct admin *admin)
 {
-	json_t *json = view_status(admin->control);
-	char *status = json ? json_dumps(json, JSON_WIRE) : NULL;
-	json_decref(json);
-	if (!status)
-		return NULL;
 	struct buf text = {0};
-	buf_printf(&text, "event: status\ndata: %s\n\n", status);
-	free(status);
+	buf_append_str(&text, "event: status\ndata: ");
+	view_status(admin->control, &text);
+	buf_append_str(&text, "\n\n");
 	struct frame *frame = frame_create(&text);
 	buf_fini(&text);
 	return frame;
@@ -182,14 +180,14 @@ void sse_beat(struct admin *admin)
 		struct sse *sse = container_of(link, struct sse, link);
 		link = link->next;
 		/* A client that is still busy with older frames does not need a newer status on top. */
-		if (sse->count == 0 && now_ns - sse->status_ns >= status_ns) {
+		if (sse->count == 0 && now_ns >= sse->status_ns + status_ns) {
 			if (!status)
 				status = status_frame(admin);
 			sse->status_ns = now_ns;
 			if (!queue_frame(sse, status))
 				continue;
 		}
-		if (now_ns - sse->sent_ns >= SSE_BEAT_MS * NS_PER_MS) {
+		if (now_ns >= sse->sent_ns + SSE_BEAT_MS * NS_PER_MS) {
 			if (!beat) {
 				struct buf text = {0};
 				buf_append_str(&text, ": still here\n\n");

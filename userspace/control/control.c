@@ -3,8 +3,9 @@
  * control: see control.h: how the parts come up, turn, and go down.
  *
  * One tick drives everything slow: the engine, then a share of the slots for the sampler, so that every slot
- * is visited about once a second whatever their number, then once a second what people are told. Going down
- * runs backwards: first the gateway, which still hands over exchanges, then whoever takes them.
+ * is visited about once a second whatever their number, then once a second what people are told. Going down:
+ * first nothing is compared any more (exchanges hold memory of the gateway), then the gateway drains, then
+ * the rest.
  */
 #include "control/control.h"
 
@@ -20,7 +21,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define TICK_MS 20
+#define TICK_MS	    20
+#define HISTORY_MAX 2000 /* decisions read back at the start, of all routes */
 
 static int parts_init(struct control *control, const struct control_options *options, struct buf *why)
 {
@@ -70,13 +72,40 @@ static void use_path(struct control *control, const struct data_path *path)
 	control->engine.context = path->context;
 }
 
+/* What earlier processes wrote down: people ask for it after a restart as well. */
+static void load_history(struct control *control)
+{
+	struct buf why = {0};
+	json_t *records = NULL, *record;
+	size_t i;
+	if (store_read_tail(control->store, "audit", AUDIT_MAX, &records, NULL, &why) == 0) {
+		json_array_foreach(records, i, record) journal_add(&control->audit, json_incref(record));
+		json_decref(records);
+	}
+	if (store_read_tail(control->store, "decisions", HISTORY_MAX, &records, NULL, &why) == 0) {
+		json_array_foreach(records, i, record)
+		{
+			struct slice id = slice_str(json_get_str(record, "route"));
+			struct route *route = registry_find(&control->registry, id);
+			if (route)
+				journal_add(&route->ledger, json_incref(record));
+		}
+		json_decref(records);
+	}
+	if (why.len)
+		log_warn("control", "%s", buf_cstr(&why));
+	buf_fini(&why);
+}
+
 static int load_routes(struct control *control, struct buf *why)
 {
 	struct route_report report;
 	int err = routes_load(control, control->config, &report, why);
-	if (!err)
-		route_report_fini(&report);
-	return err;
+	if (err)
+		return err;
+	route_report_fini(&report);
+	load_history(control);
+	return 0;
 }
 
 int control_create_parts(const struct control_options *options, const struct data_path *path,
@@ -317,6 +346,7 @@ void control_destroy(struct control *control)
 	if (!control)
 		return;
 	control->stopping = true;
+	facts_stop(control->facts);
 	if (control->gateway)
 		gateway_stop(control->gateway, DRAIN_MS);
 	if (control->signal_fd >= 0)
@@ -349,7 +379,9 @@ void control_audit(struct control *control, const struct audit_entry *entry)
 	if (!json)
 		return;
 	struct buf why = {0};
-	if (control->store && store_append(control->store, "audit", json, &why))
+	/* Who was not let in at all is in the log, not on the disk: strangers must not keep it busy. */
+	bool stranger = entry->status == 401 || entry->status == 403 || entry->status == 415;
+	if (control->store && !stranger && store_append(control->store, "audit", json, &why))
 		log_warn("audit", "%s", buf_cstr(&why));
 	buf_fini(&why);
 	log_info("audit", "%s %s by %s (%s): %d%s%s", entry->method, entry->path, entry->who, entry->peer,

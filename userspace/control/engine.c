@@ -16,10 +16,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define DIRTY_AT_ONCE	     256
-#define TOP_POINTERS	     5
-#define SPLIT_CHI_SQUARE_MAX 25.0 /* the by-request split is exact to a few requests: this is never chance   \
-				   */
+#define DIRTY_AT_ONCE 256
+#define TOP_POINTERS  5
+#define SPLIT_CHI_SQUARE_MAX                                                                                 \
+	25.0 /* the by-request split is exact to a few requests: this is never chance                        \
+	      */
 #define SPLIT_REQUESTS_MIN 200
 
 struct moment moment_now(void)
@@ -30,133 +31,6 @@ struct moment moment_now(void)
 void engine_init(struct engine *engine)
 {
 	list_init(&engine->active);
-}
-
-struct arbiter_policy engine_policy(const struct route_config *config)
-{
-	const struct arbiter_config *arbiter = &config->arbiter;
-	struct arbiter_policy policy = arbiter_policy_default();
-	policy.rule = arbiter->policy == POLICY_BOUNDED ? ARBITER_RULE_BOUNDED : ARBITER_RULE_LITERAL;
-	policy.promote_above_bp = arbiter->promote_above_bp;
-	policy.rollback_below_bp = arbiter->rollback_below_bp;
-	policy.min_samples = arbiter->min_samples;
-	policy.rollback_min_samples = arbiter->rollback_min_samples;
-	policy.step_bp = arbiter->step_bp;
-	policy.min_step_ms = arbiter->min_step_ms;
-	return policy;
-}
-
-/* --- migrations as values ------------------------------------------------------------------------------- */
-
-void migration_next_step(struct migration *migration, struct moment now)
-{
-	migration->step++;
-	migration->step_wall_ns = now.wall_ns;
-}
-
-void migration_set_weight(struct migration *migration, uint32_t weight_bp, struct moment now)
-{
-	migration->weight_bp = weight_bp;
-	migration->epoch++;
-	migration->promoted = false;
-	if (weight_bp != PHX_WEIGHT_ONE)
-		migration->complete = false;
-	migration_next_step(migration, now);
-}
-
-void migration_latch(struct migration *migration, const char *reason, struct moment now)
-{
-	migration->rollback_from_bp = migration->weight_bp;
-	migration_set_weight(migration, 0, now);
-	migration->latched = true;
-	migration->paused = false;
-	migration->complete = false;
-	migration->rollback_verified = false;
-	migration->rollback_wall_ns = now.wall_ns;
-	text_copy(migration->rollback_reason, sizeof(migration->rollback_reason), slice_str(reason));
-}
-
-static bool starts_by_itself(const struct route_config *config)
-{
-	return config->arbiter.enabled && config->mirror.sample_bp > 0;
-}
-
-void migration_begin(struct migration *migration, const struct route_config *config, struct moment now)
-{
-	*migration = (struct migration){
-		.weight_bp = config->weight_bp,
-		.epoch = migration->epoch + 1,
-		.step = migration->step + 1,
-		.started = starts_by_itself(config),
-		.complete = config->weight_bp == PHX_WEIGHT_ONE,
-		.step_wall_ns = now.wall_ns,
-		.changed_wall_ns = now.wall_ns,
-	};
-	text_copy(migration->changed_by, WHO_SIZE, SLICE("configuration"));
-}
-
-/* --- how it stands -------------------------------------------------------------------------------------- */
-
-struct migration_view engine_view(const struct engine *engine, const struct route *route)
-{
-	return (struct migration_view){
-		.set_bp = traffic_set_bp(&engine->traffic, route),
-		.holding = route->watch.holding,
-		.reason = route->watch.reason[0] ? route->watch.reason : NULL,
-	};
-}
-
-enum migration_state engine_state(const struct engine *engine, const struct route *route)
-{
-	struct migration_view view = engine_view(engine, route);
-	return migration_state(&route->migration, &view);
-}
-
-void engine_headline(const struct engine *engine, const struct route *route, struct buf *out)
-{
-	struct migration_view view = engine_view(engine, route);
-	migration_headline(&route->migration, &view, out);
-}
-
-void engine_detail(const struct engine *engine, const struct route *route, struct buf *out)
-{
-	const struct migration *m = &route->migration;
-	const char *reason = route->watch.reason[0] ? route->watch.reason : "waiting for samples";
-	switch (engine_state(engine, route)) {
-	case MIGRATION_MIRRORING:
-	case MIGRATION_MIGRATING:
-		if (m->weight_bp < PHX_WEIGHT_ONE) {
-			uint32_t step_bp = route_config_of(route)->arbiter.step_bp;
-			uint32_t left_bp = PHX_WEIGHT_ONE - m->weight_bp;
-			buf_append_str(out, "next step to ");
-			append_percent(out, m->weight_bp + (step_bp < left_bp ? step_bp : left_bp));
-			buf_append_str(out, ": ");
-		}
-		buf_append_str(out, reason);
-		break;
-	case MIGRATION_HOLDING:
-		buf_append_str(out, m->started ? reason : m->changed_reason);
-		break;
-	case MIGRATION_PAUSED:
-		buf_append_str(out, m->pause_reason);
-		break;
-	case MIGRATION_ROLLED_BACK:
-		buf_append_str(out, m->rollback_reason);
-		break;
-	default:
-		break;
-	}
-}
-
-bool engine_allows(const struct engine *engine, const struct route *route, enum verb verb)
-{
-	if (!machine_allows(engine_state(engine, route), verb))
-		return false;
-	if (verb == VERB_START)
-		return route_config_of(route)->arbiter.enabled;
-	if (verb == VERB_PROMOTE)
-		return route->migration.weight_bp < PHX_WEIGHT_ONE;
-	return true;
 }
 
 /* --- gather --------------------------------------------------------------------------------------------- */
@@ -478,7 +352,7 @@ static void remember_hold(struct engine *engine, struct route *route, struct evi
 	watch->lower_bound = evidence->decision.lower_bound;
 	struct buf text = {0};
 	if (holding && !reason_is_stop(kind))
-		buf_append_str(&text, config->mirror.sample_bp ? "no new samples: " : "mirror.sample is 0: ");
+		buf_printf(&text, "%s: ", why_no_samples(config) ? why_no_samples(config) : "no new samples");
 	buf_append_str(&text, reason);
 	text_copy(watch->reason, REASON_SIZE, slice_str(buf_cstr(&text)));
 	buf_fini(&text);

@@ -31,6 +31,12 @@ void engine_gather(struct engine *engine, struct route *route, struct moment now
 int engine_apply(struct engine *engine, struct route *route, const struct move *move,
 		 const struct evidence *evidence, struct moment now, struct buf *why);
 void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns);
+/* --- standing.c: migrations as values */
+
+/* Does the migration begin without being told to? */
+bool starts_by_itself(const struct route_config *config);
+/* Why no sample can ever come; NULL when some can. */
+const char *why_no_samples(const struct route_config *config);
 /* Fresh evidence from here on. */
 void migration_next_step(struct migration *migration, struct moment now);
 void migration_set_weight(struct migration *migration, uint32_t weight_bp, struct moment now);

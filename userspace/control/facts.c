@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -81,11 +82,13 @@ static unsigned reason_of(enum compare_reason reason)
 static void submit(struct exchange_sink *sink, struct exchange *exchange)
 {
 	struct facts *facts = container_of(sink, struct facts, sink);
-	if (atomic_fetch_add(&facts->queued, 1) >= FACTS_QUEUE_MAX) {
-		atomic_fetch_sub(&facts->queued, 1);
-		if (exchange->slot < PHX_ROUTE_SLOTS)
+	/* Counted before it is asked whether the end has come: facts_stop() relies on this order. */
+	bool full = atomic_fetch_add(&facts->queued, 1) >= FACTS_QUEUE_MAX;
+	if (full || atomic_load(&facts->stopping)) {
+		if (full && exchange->slot < PHX_ROUTE_SLOTS)
 			atomic_fetch_add(&facts->queue_full[exchange->slot], 1);
 		exchange_destroy(exchange);
+		atomic_fetch_sub(&facts->queued, 1);
 		return;
 	}
 	struct exchange *top = atomic_load(&facts->stack);
@@ -379,19 +382,31 @@ fail:
 	return err;
 }
 
-void facts_destroy(struct facts *facts)
+void facts_stop(struct facts *facts)
 {
-	if (!facts)
+	if (!facts || atomic_load(&facts->stopping))
 		return;
 	atomic_store(&facts->stopping, true);
 	sem_post(&facts->wake);
 	pthread_join(facts->thread, NULL);
-	struct exchange *exchange = atomic_exchange(&facts->stack, NULL);
-	while (exchange) {
-		struct exchange *next = exchange->next;
-		exchange_destroy(exchange);
-		exchange = next;
+	/* Who was on its way in is counted already; whoever comes from now on is turned away. */
+	while (atomic_load(&facts->queued)) {
+		struct exchange *exchange = atomic_exchange(&facts->stack, NULL);
+		while (exchange) {
+			struct exchange *next = exchange->next;
+			exchange_destroy(exchange);
+			atomic_fetch_sub(&facts->queued, 1);
+			exchange = next;
+		}
+		sched_yield();
 	}
+}
+
+void facts_destroy(struct facts *facts)
+{
+	if (!facts)
+		return;
+	facts_stop(facts);
 	for (uint32_t slot = 0; slot < PHX_ROUTE_SLOTS; slot++)
 		facts_unmount(facts, slot);
 	pthread_mutex_destroy(&facts->lock);

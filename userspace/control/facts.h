@@ -48,7 +48,13 @@ struct facts;
 
 /* Starts the comparer thread. `policy` is borrowed. 0 or -errno. */
 int facts_create(const struct policy *policy, struct facts **out);
-/* Nobody may submit any more. Drops what is queued. NULL-safe. */
+/*
+ * The end of comparing: drops what is queued and, from now on, whatever is submitted. Exchanges hold a budget
+ * that belongs to the data path, so this comes before the data path goes. What was counted can still be read.
+ * NULL-safe, idempotent.
+ */
+void facts_stop(struct facts *facts);
+/* Nobody may submit any more. NULL-safe. */
 void facts_destroy(struct facts *facts);
 /* The sink for the data path; lives as long as the facts. */
 struct exchange_sink *facts_sink(struct facts *facts);

@@ -106,6 +106,7 @@ void registry_remove(struct registry *registry, struct route *route)
 	list_remove(&route->watch.active);
 	journal_fini(&route->ledger);
 	series_destroy(route->series);
+	buf_fini(&route->text.text);
 	definition_put(route->definition);
 	free(route);
 }

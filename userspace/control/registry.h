@@ -43,6 +43,12 @@ struct route_watch {
 	uint64_t memory_before; /* samples that the gateway had no memory for, when the step began */
 };
 
+/* The route as JSON, see view.c. */
+struct route_text {
+	struct buf text;
+	uint64_t key, made_ns;
+};
+
 struct route {
 	struct list link; /* in the order they came */
 	uint32_t slot, generation;
@@ -56,6 +62,7 @@ struct route {
 	struct journal ledger;
 	struct series *series; /* NULL until there was traffic */
 	uint64_t rollbacks_manual, rollbacks_arbiter, rollbacks_regression;
+	struct route_text text;
 	struct route_target *target; /* scratch while routes are replaced; NULL = it goes */
 };
 

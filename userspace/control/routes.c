@@ -403,6 +403,10 @@ int routes_load(struct control *control, struct config *file, struct route_repor
 		route_report_fini(report);
 		return err;
 	}
+	/* They live in the registry now; the file's configuration keeps the rest. */
+	for (size_t i = 0; i < file->route_count; i++)
+		route_config_destroy(file->routes[i]);
+	file->route_count = 0;
 	state_retry(&control->state);
 	return 0;
 }

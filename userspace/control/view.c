@@ -14,6 +14,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define VIEW_MANY    200
+#define VIEW_KEPT_NS (10 * NS_PER_SEC)
+
 static json_t *text_of(struct buf *text)
 {
 	json_t *json = json_text(slice_of(buf_cstr(text), text->len));
@@ -218,12 +221,79 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	return json;
 }
 
-json_t *view_routes(struct control *control)
+static int append_text(const char *text, size_t len, void *out)
 {
-	json_t *list = json_array();
+	buf_append(out, text, len);
+	return 0;
+}
+
+/* A number that changes when anything that view_route() shows does, but for ages. */
+static uint64_t route_key(struct control *control, struct route *route)
+{
+	static const uint8_t hash_key[SIPHASH_KEY_SIZE] = "phoenix-view";
+	struct {
+		struct gateway_route_stats stats;
+		struct facts_view facts;
+		uint64_t revision, set_bp, flags, verify, llr;
+		char reason[REASON_SIZE];
+	} all;
+	memset(&all, 0, sizeof(all));
+	control->path.route_stats(control->path.context, route->slot, &all.stats);
+	facts_read(control->facts, route->slot, &all.facts);
+	all.revision = route->revision;
+	all.set_bp = traffic_set_bp(&control->engine.traffic, route);
+	all.flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
+	all.verify = (uint64_t)route->watch.verify << 1 | route->watch.holding;
+	memcpy(all.reason, route->watch.reason, sizeof(all.reason));
+	return siphash24(hash_key, &all, sizeof(all));
+}
+
+/*
+ * Route by route: ten thousand at once as JSON values would be a million small pieces of memory. With many
+ * routes the text of those where nothing happened is kept for a while.
+ */
+static void append_route(struct control *control, struct route *route, bool keep, struct buf *out)
+{
+	uint64_t now_ns = clock_now_ns(), key = keep ? route_key(control, route) : 0;
+	struct route_text *text = &route->text;
+	if (keep && text->text.len && text->key == key && now_ns - text->made_ns < VIEW_KEPT_NS) {
+		buf_append_slice(out, buf_slice(&text->text));
+		return;
+	}
+	size_t begin = out->len;
+	json_t *json = view_route(control, route, false);
+	if (!json || json_dump_callback(json, append_text, out, JSON_WIRE))
+		out->failed = true;
+	json_decref(json);
+	if (!keep || out->failed)
+		return;
+	buf_reset(&text->text);
+	buf_append(&text->text, out->data + begin, out->len - begin);
+	if (text->text.failed)
+		buf_fini(&text->text);
+	text->key = key;
+	text->made_ns = now_ns;
+}
+
+static void append_routes(struct control *control, struct buf *out)
+{
+	bool keep = control->registry.count > VIEW_MANY;
+	const char *comma = "";
+	buf_append_str(out, "\"routes\":[");
 	registry_each(&control->registry, route)
-		json_array_append_new(list, view_route(control, route, false));
-	return json_pack("{s:o}", "routes", list);
+	{
+		buf_append_str(out, comma);
+		append_route(control, route, keep, out);
+		comma = ",";
+	}
+	buf_append_char(out, ']');
+}
+
+void view_routes(struct control *control, struct buf *out)
+{
+	buf_append_char(out, '{');
+	append_routes(control, out);
+	buf_append_char(out, '}');
 }
 
 void control_headline(const struct control *control, struct buf *out)
@@ -254,7 +324,8 @@ static json_t *totals_json(struct control *control, uint64_t side_errors_total)
 			 (json_int_t)stats.connections_active, "rps", json_ms(control->rps));
 }
 
-json_t *view_status(struct control *control)
+/* All of the status but the routes. */
+static json_t *status_json(struct control *control)
 {
 	struct moment now = moment_now();
 	struct gateway_stats stats = {0};
@@ -266,12 +337,9 @@ json_t *view_status(struct control *control)
 		json_array_append_new(listen, json_string(text));
 	struct buf headline = {0};
 	control_headline(control, &headline);
-	json_t *routes = json_array();
 	uint64_t errors = 0;
 	for (unsigned i = 1; i < GATEWAY_ERROR_COUNT; i++)
 		errors += stats.errors[i];
-	registry_each(&control->registry, route)
-		json_array_append_new(routes, view_route(control, route, false));
 	static const char *const kinds[] = {"file", "memory", "redis"};
 	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "version", PHOENIX_VERSION,
 				 "instance", control->instance, "started_at",
@@ -289,8 +357,20 @@ json_t *view_status(struct control *control)
 		      "error", json_text_or_null(control->state.error)));
 	add(json, "headline", text_of(&headline));
 	add(json, "totals", totals_json(control, errors));
-	add(json, "routes", routes);
 	return json;
+}
+
+void view_status(struct control *control, struct buf *out)
+{
+	json_t *json = status_json(control);
+	if (!json || json_dump_callback(json, append_text, out, JSON_WIRE) || out->len == 0)
+		out->failed = true;
+	json_decref(json);
+	if (out->failed)
+		return;
+	out->data[out->len - 1] = ','; /* in the place of the closing brace */
+	append_routes(control, out);
+	buf_append_char(out, '}');
 }
 
 json_t *view_differences(struct control *control, struct route *route)

@@ -5,8 +5,9 @@
 
 #include "control/control.h"
 
-json_t *view_status(struct control *control);
-json_t *view_routes(struct control *control);
+/* As text, appended; `failed` when out of memory. */
+void view_status(struct control *control, struct buf *out);
+void view_routes(struct control *control, struct buf *out);
 /* with_config: "config" too, as the file would have it. */
 json_t *view_route(struct control *control, struct route *route, bool with_config);
 json_t *view_weight(struct control *control, struct route *route);

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <unistd.h>
 #include <stdlib.h>
 
 #define LOOK_INTERVAL_MS 500u
@@ -170,8 +171,11 @@ static int check_goal(const struct watch *watch, const json_t *routes)
 	return reached && reached == json_array_size(routes) ? CTL_DONE : -1;
 }
 
-static void sleep_ms(const struct watch *watch, uint64_t duration_ms)
+/* Sleeps, unless a signal comes. False when nobody reads what is printed any more (`… | head -1`), which a
+ * watch that has nothing to say would never find out by writing. */
+static bool sleep_ms(const struct watch *watch, uint64_t duration_ms)
 {
+	struct pollfd reader = {.fd = watch->show ? STDOUT_FILENO : -1};
 	uint64_t now = clock_now_ns();
 	uint64_t left_ms = watch->deadline_ns > now ? (watch->deadline_ns - now) / NS_PER_MS + 1 : 0;
 	if (watch->deadline_ns && left_ms < duration_ms)
@@ -179,9 +183,11 @@ static void sleep_ms(const struct watch *watch, uint64_t duration_ms)
 	/* The signal handler's flag is looked at often enough that no race with it matters. */
 	while (duration_ms && !*watch->ctl->interrupted) {
 		uint64_t part = duration_ms < 100 ? duration_ms : 100;
-		poll(NULL, 0, (int)part);
+		if (poll(&reader, 1, (int)part) > 0)
+			return false;
 		duration_ms -= part;
 	}
+	return true;
 }
 
 /* One good answer: show it, judge it. -1: go on. */
@@ -267,8 +273,9 @@ static int watch_loop(struct watch *watch, const char *path)
 			break;
 		/* Leave the daemon at least three quarters of the time for its work. */
 		uint64_t took_ms = (clock_now_ns() - began) / NS_PER_MS;
-		sleep_ms(watch, took_ms * 3 > LOOK_INTERVAL_MS ? took_ms * 3 : LOOK_INTERVAL_MS);
-		if (*ctl->interrupted)
+		if (!sleep_ms(watch, took_ms * 3 > LOOK_INTERVAL_MS ? took_ms * 3 : LOOK_INTERVAL_MS))
+			status = CTL_FAILED;
+		else if (*ctl->interrupted)
 			status = CTL_INTERRUPTED;
 		else if (watch->deadline_ns && clock_now_ns() >= watch->deadline_ns)
 			status = *watch->goal ? CTL_TIMED_OUT : CTL_DONE;
