@@ -23,8 +23,10 @@ static const char usage[] =
 	"Usage: phoenixd [--config FILE] [OPTION]...\n"
 	"Stands in front of a legacy service and its modern replacement and moves live HTTP endpoints over.\n"
 	"\n"
-	"  -c, --config FILE     JSON, or YAML when the name ends in .yaml or .yml (default " DEFAULT_CONFIG ")\n"
-	"      --check           only check the configuration: exit 0 when it is good, 3 when not; needs no root\n"
+	"  -c, --config FILE     JSON, or YAML when the name ends in .yaml or .yml (default " DEFAULT_CONFIG
+	")\n"
+	"      --check           only check the configuration: exit 0 when it is good, 3 when not; needs no "
+	"root\n"
 	"      --log-level LEVEL error, warn, info (default) or debug\n"
 	"      --log-format WORD text (default) or json\n"
 	"  -h, --help            this text\n"
@@ -46,9 +48,13 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
 {
 	enum { CHECK = 256, LEVEL, FORMAT, VERSION };
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, CHECK},
-		{"log-level", required_argument, NULL, LEVEL}, {"log-format", required_argument, NULL, FORMAT},
-		{"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, VERSION}, {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, CHECK},
+		{"log-level", required_argument, NULL, LEVEL},
+		{"log-format", required_argument, NULL, FORMAT},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, VERSION},
+		{NULL, 0, NULL, 0},
 	};
 	*arguments = (struct arguments){DEFAULT_CONFIG, false, LOG_LEVEL_INFO, LOG_FORMAT_TEXT};
 	int option;
@@ -62,14 +68,17 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
 			break;
 		case LEVEL:
 			if (log_level_parse(optarg, &arguments->level)) {
-				fprintf(stderr, "phoenixd: --log-level is \"%s\", must be error, warn, info or debug\n",
+				fprintf(stderr,
+					"phoenixd: --log-level is \"%s\", must be error, warn, info or "
+					"debug\n",
 					optarg);
 				return EXIT_USAGE;
 			}
 			break;
 		case FORMAT:
 			if (strcmp(optarg, "text") && strcmp(optarg, "json")) {
-				fprintf(stderr, "phoenixd: --log-format is \"%s\", must be text or json\n", optarg);
+				fprintf(stderr, "phoenixd: --log-format is \"%s\", must be text or json\n",
+					optarg);
 				return EXIT_USAGE;
 			}
 			arguments->format = strcmp(optarg, "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
@@ -86,7 +95,8 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "phoenixd: unexpected argument \"%s\"; the file is given with --config\n", argv[optind]);
+		fprintf(stderr, "phoenixd: unexpected argument \"%s\"; the file is given with --config\n",
+			argv[optind]);
 		return EXIT_USAGE;
 	}
 	return EXIT_DONE;

@@ -102,8 +102,9 @@ enum phx_head_flag {
 
 enum phx_head_result {
 	PHX_HEAD_MORE = 0,
-	PHX_HEAD_FIELD = 1, /* a field line is complete: name_*, value_*, field are valid until the next step */
-	PHX_HEAD_DONE = 2,  /* the byte was the last of the head */
+	PHX_HEAD_FIELD =
+		1, /* a field line is complete: name_*, value_*, field are valid until the next step */
+	PHX_HEAD_DONE = 2, /* the byte was the last of the head */
 	PHX_HEAD_REFUSED = 3,
 };
 
@@ -135,24 +136,24 @@ enum phx_head_state {
 /* All offsets count from the head's first byte. */
 struct phx_head {
 	__u64 word[PHX_NAME_WORDS]; /* method, field name or list token being gathered */
-	__u64 content_length;       /* valid with PHX_HEAD_HAS_LENGTH */
-	__u32 pos;                  /* bytes consumed */
-	__u32 flags;                /* enum phx_head_flag */
+	__u64 content_length;	    /* valid with PHX_HEAD_HAS_LENGTH */
+	__u32 pos;		    /* bytes consumed */
+	__u32 flags;		    /* enum phx_head_flag */
 	__u32 target_off, target_len;
 	__u32 path_len; /* of the target, without "?" and what follows */
 	__u32 name_off, name_len;
 	__u32 value_off, value_len;
 	__u32 token_len; /* bytes gathered in word, or more when they did not fit */
-	__u32 line_len;  /* first line, without CR LF */
-	__u16 status;    /* responses */
-	__u16 fields;    /* field lines so far */
-	__u8 state;      /* enum phx_head_state */
-	__u8 field;      /* enum phx_field of the current field */
-	__u8 method;     /* enum phx_method */
-	__u8 minor;      /* HTTP/1.minor */
-	__u8 error;      /* enum phx_head_error */
-	__u8 aux;        /* progress inside version, status, Host, Content-Length */
-	__u8 token_gap;  /* a space was seen inside or after a token */
+	__u32 line_len;	 /* first line, without CR LF */
+	__u16 status;	 /* responses */
+	__u16 fields;	 /* field lines so far */
+	__u8 state;	 /* enum phx_head_state */
+	__u8 field;	 /* enum phx_field of the current field */
+	__u8 method;	 /* enum phx_method */
+	__u8 minor;	 /* HTTP/1.minor */
+	__u8 error;	 /* enum phx_head_error */
+	__u8 aux;	 /* progress inside version, status, Host, Content-Length */
+	__u8 token_gap;	 /* a space was seen inside or after a token */
 	__u8 zero;
 };
 
@@ -160,7 +161,7 @@ struct phx_head {
 
 /* Classes of bytes; see phx_byte_is(). */
 #define PHX_TCHAR  1 /* RFC 9110 5.6.2 */
-#define PHX_URI    2 /* in a request target: printable ASCII without " # < > and \ */
+#define PHX_URI	   2 /* in a request target: printable ASCII without " # < > and \ */
 #define PHX_TEXT   4 /* in a field value: HTAB, SP, VCHAR, obs-text */
 #define PHX_HOSTCH 8 /* in Host outside brackets: unreserved, sub-delims without ",", "%" */
 
@@ -172,12 +173,16 @@ static inline int phx_byte_is(unsigned class, __u8 c)
 	static const __u64 uri[4] = {0xaffffff200000000ULL, 0x7fffffffefffffffULL, 0, 0};
 	static const __u64 text[4] = {0xffffffff00000200ULL, 0x7fffffffffffffffULL, ~0ULL, ~0ULL};
 	static const __u64 host[4] = {0x2bff6ff200000000ULL, 0x47fffffe87fffffeULL, 0, 0};
-	const __u64 *map = class == PHX_TCHAR ? tchar : class == PHX_URI ? uri : class == PHX_TEXT ? text : host;
+	const __u64 *map = class == PHX_TCHAR  ? tchar
+			   : class == PHX_URI  ? uri
+			   : class == PHX_TEXT ? text
+					       : host;
 	return (map[c >> 6] >> (c & 63)) & 1;
 }
 
 /* The i-th word of a literal, as phx_gather() builds it. */
-#define PHX_LIT_BYTE(s, i) ((i) < sizeof(s) - 1 ? (__u64)(__u8)(s)[(i) < sizeof(s) ? (i) : 0] << (8 * ((i)&7)) : 0)
+#define PHX_LIT_BYTE(s, i)                                                                                   \
+	((i) < sizeof(s) - 1 ? (__u64)(__u8)(s)[(i) < sizeof(s) ? (i) : 0] << (8 * ((i)&7)) : 0)
 #define PHX_LIT_WORD(s, w)                                                                                   \
 	(PHX_LIT_BYTE(s, (w)*8) | PHX_LIT_BYTE(s, (w)*8 + 1) | PHX_LIT_BYTE(s, (w)*8 + 2) |                  \
 	 PHX_LIT_BYTE(s, (w)*8 + 3) | PHX_LIT_BYTE(s, (w)*8 + 4) | PHX_LIT_BYTE(s, (w)*8 + 5) |              \
@@ -358,7 +363,8 @@ static inline int phx_head_named(struct phx_head *h)
 static inline int phx_field_is_read(__u8 field)
 {
 	return field == PHX_FIELD_HOST || field == PHX_FIELD_CONTENT_LENGTH ||
-	       field == PHX_FIELD_TRANSFER_ENCODING || field == PHX_FIELD_CONNECTION || field == PHX_FIELD_EXPECT;
+	       field == PHX_FIELD_TRANSFER_ENCODING || field == PHX_FIELD_CONNECTION ||
+	       field == PHX_FIELD_EXPECT;
 }
 
 static inline int phx_value_byte(struct phx_head *h, __u8 c)
@@ -386,9 +392,9 @@ static inline int phx_value_byte(struct phx_head *h, __u8 c)
 			return 0;
 		}
 		if (h->token_gap || (h->field == PHX_FIELD_CONNECTION && !phx_byte_is(PHX_TCHAR, c)))
-			return h->field == PHX_FIELD_CONNECTION ? PHX_HEAD_ERROR_CONNECTION :
-			       h->field == PHX_FIELD_EXPECT	? PHX_HEAD_ERROR_EXPECT :
-								  PHX_HEAD_ERROR_CODING;
+			return h->field == PHX_FIELD_CONNECTION ? PHX_HEAD_ERROR_CONNECTION
+			       : h->field == PHX_FIELD_EXPECT	? PHX_HEAD_ERROR_EXPECT
+								: PHX_HEAD_ERROR_CODING;
 		phx_gather(h, phx_lower(c));
 		return 0;
 	default:
@@ -401,9 +407,9 @@ static inline int phx_head_valued(struct phx_head *h)
 {
 	switch (h->field) {
 	case PHX_FIELD_HOST:
-		return h->aux == PHX_HOST_NAME || h->aux == PHX_HOST_V6_END || h->aux == PHX_HOST_PORT ?
-			       0 :
-			       PHX_HEAD_ERROR_HOST;
+		return h->aux == PHX_HOST_NAME || h->aux == PHX_HOST_V6_END || h->aux == PHX_HOST_PORT
+			       ? 0
+			       : PHX_HEAD_ERROR_HOST;
 	case PHX_FIELD_CONTENT_LENGTH:
 		return h->aux == 0 ? PHX_HEAD_ERROR_LENGTH : 0;
 	case PHX_FIELD_TRANSFER_ENCODING: {
@@ -508,7 +514,8 @@ static inline int phx_request_line_step(struct phx_head *h, __u8 c, __u32 at)
 			return PHX_HEAD_MORE;
 		}
 		if (!phx_byte_is(PHX_URI, c))
-			return phx_refuse(h, c == '\r' || c == '\n' ? PHX_HEAD_ERROR_VERSION : PHX_HEAD_ERROR_TARGET);
+			return phx_refuse(h, c == '\r' || c == '\n' ? PHX_HEAD_ERROR_VERSION
+								    : PHX_HEAD_ERROR_TARGET);
 		if (c == '?' && !h->aux) {
 			h->path_len = at - h->target_off;
 			h->aux = 1;
@@ -620,7 +627,8 @@ static inline int phx_head_step(struct phx_head *h, __u8 c)
 			return PHX_HEAD_MORE;
 		}
 		if (!phx_byte_is(PHX_TEXT, c))
-			return phx_refuse(h, c == '\n' ? PHX_HEAD_ERROR_LINE_END : PHX_HEAD_ERROR_FIELD_VALUE);
+			return phx_refuse(h,
+					  c == '\n' ? PHX_HEAD_ERROR_LINE_END : PHX_HEAD_ERROR_FIELD_VALUE);
 		if (c != ' ' && c != '\t')
 			h->value_len = at + 1 - h->value_off;
 		error = phx_value_byte(h, c);
@@ -640,8 +648,8 @@ static inline int phx_head_step(struct phx_head *h, __u8 c)
 		h->state = PHX_AT_DONE;
 		return PHX_HEAD_DONE;
 	default:
-		return h->flags & PHX_HEAD_RESPONSE ? phx_status_line_step(h, c, at) :
-						      phx_request_line_step(h, c, at);
+		return h->flags & PHX_HEAD_RESPONSE ? phx_status_line_step(h, c, at)
+						    : phx_request_line_step(h, c, at);
 	}
 }
 

@@ -35,12 +35,13 @@ static inline __u64 phx_segment_byte(__u64 hash, __u8 c)
 struct phx_shape {
 	__u64 literals;
 	__u32 segments; /* before the rest */
-	__u32 rest;     /* 1: ends in "*", which takes one segment or more, the first perhaps empty */
-	__u32 hosted;   /* 1: routes of this shape name a host */
+	__u32 rest;	/* 1: ends in "*", which takes one segment or more, the first perhaps empty */
+	__u32 hosted;	/* 1: routes of this shape name a host */
 	__u32 routes;
 };
 
-/* May a path of `segments` segments have this shape? (Empty parameters are refused when bytes are compared.) */
+/* May a path of `segments` segments have this shape? (Empty parameters are refused when bytes are compared.)
+ */
 static inline int phx_shape_fits(const struct phx_shape *shape, __u32 segments)
 {
 	return shape->rest ? segments > shape->segments : segments == shape->segments;

@@ -78,7 +78,7 @@ static inline void fuzz_head_scan(const struct http_head *whole, enum http_parse
 	unsigned fields = 0;
 	while (scan.pos < size && (result == PHX_HEAD_MORE || result == PHX_HEAD_FIELD)) {
 		result = phx_head_step(&scan, (uint8_t)bytes[scan.pos]);
-		if (result == PHX_HEAD_FIELD && fields++ == HTTP_FIELDS_MAX)
+		if (result == PHX_HEAD_FIELD && (fields++ == HTTP_FIELDS_MAX || scan.name_len > UINT16_MAX))
 			break;
 	}
 	if (want == HTTP_PARSE_TOO_MANY)

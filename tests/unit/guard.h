@@ -14,7 +14,8 @@
 static inline char *guard_copy(const void *data, size_t len)
 {
 	size_t pages = (len + GUARD_PAGE - 1) / GUARD_PAGE + 1;
-	char *base = mmap(NULL, pages * GUARD_PAGE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+	char *base =
+		mmap(NULL, pages * GUARD_PAGE, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
 	if (base == MAP_FAILED)
 		abort();
 	if (mprotect(base + (pages - 1) * GUARD_PAGE, GUARD_PAGE, PROT_NONE))

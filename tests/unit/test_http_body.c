@@ -6,8 +6,8 @@
 
 /* Feeds `bytes` in pieces of `step`; gathers the content. Returns the last result; *used counts what was
  * consumed. */
-static enum http_body_result feed(struct http_body *body, const char *bytes, size_t len, size_t step, char *content,
-				  size_t *content_len, size_t *used)
+static enum http_body_result feed(struct http_body *body, const char *bytes, size_t len, size_t step,
+				  char *content, size_t *content_len, size_t *used)
 {
 	enum http_body_result result = HTTP_BODY_MORE;
 	*content_len = *used = 0;
@@ -32,7 +32,8 @@ static const struct {
 	{"empty", "0\r\n\r\n", "", HTTP_BODY_END},
 	{"one", "3\r\nabc\r\n0\r\n\r\n", "abc", HTTP_BODY_END},
 	{"several", "1\r\na\r\n2\r\nbc\r\n00\r\n\r\n", "abc", HTTP_BODY_END},
-	{"hexadecimal", "00a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789", HTTP_BODY_END},
+	{"hexadecimal", "00a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789",
+	 HTTP_BODY_END},
 	{"extension", "1;a=b;c=\"d;\\\"e\"\r\nx\r\n0;f\r\n\r\n", "x", HTTP_BODY_END},
 	{"space before the extension", "1 ; a = b\r\nx\r\n0\r\n\r\n", "x", HTTP_BODY_END},
 	{"trailer", "1\r\nx\r\n0\r\nA: b\r\nC: d\r\n\r\n", "x", HTTP_BODY_END},
@@ -78,9 +79,11 @@ TEST(chunks_are_decoded_or_refused_in_every_cut)
 			http_body_init(&body, HTTP_BODY_CHUNKED, 0);
 			enum http_body_result result =
 				feed(&body, cases[i].bytes, len, step, content, &content_len, &used);
-			CHECK_MSG(result == cases[i].result, "%s in pieces of %zu: %d", cases[i].name, step, result);
+			CHECK_MSG(result == cases[i].result, "%s in pieces of %zu: %d", cases[i].name, step,
+				  result);
 			CHECK_MSG(slice_equal(slice_of(content, content_len), slice_str(cases[i].content)),
-				  "%s in pieces of %zu: \"%.*s\"", cases[i].name, step, (int)content_len, content);
+				  "%s in pieces of %zu: \"%.*s\"", cases[i].name, step, (int)content_len,
+				  content);
 			if (result == HTTP_BODY_END)
 				CHECK_MSG(used == len, "%s: used %zu of %zu", cases[i].name, used, len);
 			if (result == HTTP_BODY_REFUSED)
@@ -182,7 +185,8 @@ TEST(responses_know_their_framing)
 		struct http_head head;
 		struct http_body body;
 		http_head_init(&head, PHX_HEAD_RESPONSE, HTTP_FIELDS_MAX);
-		CHECK_INT(http_head_parse(&head, framings[i].head, strlen(framings[i].head)), HTTP_PARSE_DONE);
+		CHECK_INT(http_head_parse(&head, framings[i].head, strlen(framings[i].head)),
+			  HTTP_PARSE_DONE);
 		http_body_of_response(&body, &head, framings[i].head_request);
 		CHECK_MSG(body.kind == framings[i].kind, "%s: %d", framings[i].head, body.kind);
 	}

@@ -78,7 +78,8 @@ static const struct head_case requests[] = {
 	{"Host with a coded byte", "GET / HTTP/1.1\r\nHost: a%2db\r\n\r\n", 0},
 	{"Host with a cut code", "GET / HTTP/1.1\r\nHost: a%2\r\n\r\n", PHX_HEAD_ERROR_HOST},
 	{"Host with a bad code", "GET / HTTP/1.1\r\nHost: a%2x\r\n\r\n", PHX_HEAD_ERROR_HOST},
-	{"Host with a cut code before the port", "GET / HTTP/1.1\r\nHost: a%2:80\r\n\r\n", PHX_HEAD_ERROR_HOST},
+	{"Host with a cut code before the port", "GET / HTTP/1.1\r\nHost: a%2:80\r\n\r\n",
+	 PHX_HEAD_ERROR_HOST},
 	{"Host v6 and junk", "GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", PHX_HEAD_ERROR_HOST},
 	{"length", GET "Content-Length: 12\r\n\r\n", 0},
 	{"length with spaces around", GET "Content-Length: \t 12 \r\n\r\n", 0},
@@ -90,7 +91,8 @@ static const struct head_case requests[] = {
 	{"length in hexadecimal", GET "Content-Length: 0x1\r\n\r\n", PHX_HEAD_ERROR_LENGTH},
 	{"length with a space inside", GET "Content-Length: 1 1\r\n\r\n", PHX_HEAD_ERROR_LENGTH},
 	{"length list", GET "Content-Length: 1, 1\r\n\r\n", PHX_HEAD_ERROR_LENGTH},
-	{"length twice, equal", GET "Content-Length: 1\r\nContent-Length: 1\r\n\r\n", PHX_HEAD_ERROR_LENGTH_TWICE},
+	{"length twice, equal", GET "Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
+	 PHX_HEAD_ERROR_LENGTH_TWICE},
 	{"chunked", GET "Transfer-Encoding: chunked\r\n\r\n", 0},
 	{"chunked in capitals", GET "TRANSFER-ENCODING: ChUnKeD\r\n\r\n", 0},
 	{"chunked with empty elements", GET "Transfer-Encoding: , chunked ,\r\n\r\n", 0},
@@ -104,12 +106,16 @@ static const struct head_case requests[] = {
 	{"chun ked", GET "Transfer-Encoding: chun ked\r\n\r\n", PHX_HEAD_ERROR_CODING},
 	{"quoted chunked", GET "Transfer-Encoding: \"chunked\"\r\n\r\n", PHX_HEAD_ERROR_CODING},
 	{"coding empty", GET "Transfer-Encoding:\r\n\r\n", PHX_HEAD_ERROR_CODING},
-	{"vertical tab before chunked", GET "Transfer-Encoding: \x0b" "chunked\r\n\r\n", PHX_HEAD_ERROR_FIELD_VALUE},
+	{"vertical tab before chunked",
+	 GET "Transfer-Encoding: \x0b"
+	     "chunked\r\n\r\n",
+	 PHX_HEAD_ERROR_FIELD_VALUE},
 	{"length and coding", GET "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
 	 PHX_HEAD_ERROR_LENGTH_AND_CODING},
 	{"coding and length", GET "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
 	 PHX_HEAD_ERROR_LENGTH_AND_CODING},
-	{"coding in 1.0", "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", PHX_HEAD_ERROR_CODING_IN_1_0},
+	{"coding in 1.0", "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+	 PHX_HEAD_ERROR_CODING_IN_1_0},
 	{"connection list", GET "Connection: , close ,x-a\r\n\r\n", 0},
 	{"connection with junk", GET "Connection: a b\r\n\r\n", PHX_HEAD_ERROR_CONNECTION},
 	{"connection with a quote", GET "Connection: \"close\"\r\n\r\n", PHX_HEAD_ERROR_CONNECTION},
@@ -146,7 +152,8 @@ static int parse(const char *bytes, size_t len, uint32_t flags, size_t step, str
 {
 	http_head_init(head, flags, HTTP_FIELDS_MAX);
 	enum http_parse_result result = HTTP_PARSE_MORE;
-	for (size_t have = step < len ? step : len; result == HTTP_PARSE_MORE; have = have + step < len ? have + step : len) {
+	for (size_t have = step < len ? step : len; result == HTTP_PARSE_MORE;
+	     have = have + step < len ? have + step : len) {
 		char *copy = guard_copy(bytes, have);
 		result = http_head_parse(head, copy, have);
 		guard_free(copy, have);
@@ -163,11 +170,12 @@ static void check_table(const struct head_case *cases, size_t count, uint32_t fl
 		size_t len = strlen(cases[i].bytes);
 		for (size_t step = 1; step <= len; step = step < 20 ? step + 1 : step * 2) {
 			int error = parse(cases[i].bytes, len, flags, step, &head);
-			CHECK_MSG(error == cases[i].error, "%s: error %d, not %d, in pieces of %zu", cases[i].name, error,
-				  cases[i].error, step);
+			CHECK_MSG(error == cases[i].error, "%s: error %d, not %d, in pieces of %zu",
+				  cases[i].name, error, cases[i].error, step);
 		}
 		if (!cases[i].error)
-			CHECK_MSG(head.scan.pos == len, "%s: ends at %u of %zu", cases[i].name, head.scan.pos, len);
+			CHECK_MSG(head.scan.pos == len, "%s: ends at %u of %zu", cases[i].name, head.scan.pos,
+				  len);
 	}
 }
 
@@ -183,7 +191,8 @@ TEST(responses_are_taken_or_refused_by_the_book)
 
 TEST(a_nul_byte_is_refused_anywhere)
 {
-	static const char valid[] = "GET /abcdefgh HTTP/1.1\r\nHost: abcdefgh\r\nX-Long-Name: abcdefghijklmnop\r\n\r\n";
+	static const char valid[] =
+		"GET /abcdefgh HTTP/1.1\r\nHost: abcdefgh\r\nX-Long-Name: abcdefghijklmnop\r\n\r\n";
 	struct http_head head;
 	for (size_t i = 0; i < sizeof(valid) - 1; i++) {
 		char bytes[sizeof(valid)];
@@ -220,17 +229,20 @@ TEST(skipping_ahead_sees_every_byte)
 			value[40] = 0;
 			int n = snprintf(bytes, sizeof(bytes), GET "X: %s\r\n\r\n", value);
 			bytes[strlen(GET) + 3 + at] = (char)bad[b];
-			CHECK_MSG(parse(bytes, (size_t)n, 0, 500, &head) > 0, "value byte %d at %zu", bad[b], at);
+			CHECK_MSG(parse(bytes, (size_t)n, 0, 500, &head) > 0, "value byte %d at %zu", bad[b],
+				  at);
 			n = snprintf(bytes, sizeof(bytes), "GET /%s HTTP/1.1\r\n" HOST "\r\n", value);
 			bytes[5 + at] = (char)bad[b];
-			CHECK_MSG(parse(bytes, (size_t)n, 0, 500, &head) > 0, "target byte %d at %zu", bad[b], at);
+			CHECK_MSG(parse(bytes, (size_t)n, 0, 500, &head) > 0, "target byte %d at %zu", bad[b],
+				  at);
 		}
 	}
 }
 
 TEST(values_are_trimmed_and_found)
 {
-	static const char bytes[] = GET "A:  b c \t \r\nX-Empty: \t\r\nx-long:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  \r\n\r\n";
+	static const char bytes[] =
+		GET "A:  b c \t \r\nX-Empty: \t\r\nx-long:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  \r\n\r\n";
 	struct http_head head;
 	CHECK_INT(parse(bytes, sizeof(bytes) - 1, 0, 7, &head), 0);
 	const struct http_field *field = http_head_find_name(&head, bytes, SLICE("a"));
@@ -244,7 +256,8 @@ TEST(values_are_trimmed_and_found)
 
 TEST(connection_names_fields_that_stay_here)
 {
-	static const char bytes[] = GET "X-One: 1\r\nConnection: close, x-one , X-TWO\r\nx-two: 2\r\nX-Three: 3\r\n\r\n";
+	static const char bytes[] =
+		GET "X-One: 1\r\nConnection: close, x-one , X-TWO\r\nx-two: 2\r\nX-Three: 3\r\n\r\n";
 	struct http_head head;
 	CHECK_INT(parse(bytes, sizeof(bytes) - 1, 0, 500, &head), 0);
 	CHECK(head.scan.flags & PHX_HEAD_CLOSE);
@@ -281,7 +294,8 @@ TEST(methods_are_recognised)
 		CHECK_INT(parse(bytes, (size_t)n, 0, 500, &head), 0);
 		CHECK_INT(head.scan.method, i);
 	}
-	static const char *const others[] = {"get", "GETT", "GE", "MKCALENDAR", "A-TOKEN-OF-MORE-THAN-24-BYTES"};
+	static const char *const others[] = {"get", "GETT", "GE", "MKCALENDAR",
+					     "A-TOKEN-OF-MORE-THAN-24-BYTES"};
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		int n = snprintf(bytes, sizeof(bytes), "%s / HTTP/1.1\r\n" HOST "\r\n", others[i]);
 		CHECK_INT(parse(bytes, (size_t)n, 0, 500, &head), 0);
@@ -324,15 +338,17 @@ TEST(targets_come_in_four_forms)
 			continue;
 		CHECK_MSG(slice_equal(target.authority, slice_str(cases[i].authority)), "%s", cases[i].line);
 		CHECK_MSG(slice_equal(target.path, slice_str(cases[i].path)), "%s", cases[i].line);
-		CHECK_MSG(slice_equal(target.path_query, slice_str(cases[i].path_query)), "%s", cases[i].line);
+		CHECK_MSG(slice_equal(target.path_query, slice_str(cases[i].path_query)), "%s",
+			  cases[i].line);
 	}
 }
 
 /* Every mutation of one byte parses to the same verdict whole and byte by byte. */
 TEST(pieces_never_change_the_verdict)
 {
-	static const char valid[] = "POST /a/b?c=d HTTP/1.1\r\nHost: h:80\r\nContent-Length: 10\r\nConnection: close\r\n"
-				    "X-Some-Field: some value of some length\r\n\r\n";
+	static const char valid[] =
+		"POST /a/b?c=d HTTP/1.1\r\nHost: h:80\r\nContent-Length: 10\r\nConnection: close\r\n"
+		"X-Some-Field: some value of some length\r\n\r\n";
 	struct http_head whole, pieces;
 	for (size_t i = 0; i < sizeof(valid) - 1; i++) {
 		for (int c = 0; c < 256; c += 3) {
@@ -344,8 +360,11 @@ TEST(pieces_never_change_the_verdict)
 			enum http_parse_result result = HTTP_PARSE_MORE;
 			for (size_t n = 1; n < sizeof(valid) && result == HTTP_PARSE_MORE; n++)
 				result = http_head_parse(&pieces, bytes, n);
-			int b = result == HTTP_PARSE_MORE ? -1 : result == HTTP_PARSE_DONE ? 0 : pieces.scan.error;
-			CHECK_MSG(a == b && whole.scan.pos == pieces.scan.pos, "byte %d at %zu: %d and %d", c, i, a, b);
+			int b = result == HTTP_PARSE_MORE   ? -1
+				: result == HTTP_PARSE_DONE ? 0
+							    : pieces.scan.error;
+			CHECK_MSG(a == b && whole.scan.pos == pieces.scan.pos, "byte %d at %zu: %d and %d", c,
+				  i, a, b);
 		}
 	}
 }

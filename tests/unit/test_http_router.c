@@ -3,7 +3,7 @@
 #include "http/router.h"
 #include "unit.h"
 
-#define ANY UINT32_MAX
+#define ANY	UINT32_MAX
 #define M(name) PHX_METHOD_BIT(PHX_METHOD_##name)
 
 static const struct router_pattern table[] = {
@@ -60,10 +60,10 @@ TEST(the_most_specific_route_wins)
 	struct router *router;
 	CHECK_INT(router_create(table, sizeof(table) / sizeof(table[0]), &router), 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uint32_t route =
-			router_match(router, cases[i].method, slice_str(cases[i].host), slice_str(cases[i].path));
-		CHECK_MSG((int)route == cases[i].route, "%s%s: route %d, not %d", cases[i].host, cases[i].path, (int)route,
-			  cases[i].route);
+		uint32_t route = router_match(router, cases[i].method, slice_str(cases[i].host),
+					      slice_str(cases[i].path));
+		CHECK_MSG((int)route == cases[i].route, "%s%s: route %d, not %d", cases[i].host,
+			  cases[i].path, (int)route, cases[i].route);
 	}
 	router_destroy(router);
 }
@@ -82,14 +82,22 @@ TEST(ten_thousand_routes_are_all_found)
 	static char paths[COUNT][48];
 	static struct router_pattern patterns[COUNT];
 	for (int i = 0; i < COUNT; i++) {
-		snprintf(paths[i], sizeof(paths[i]), i % 3 == 0 ? "/s%d/items" : i % 3 == 1 ? "/s%d/{id}" : "/s%d/*", i);
+		snprintf(paths[i], sizeof(paths[i]),
+			 i % 3 == 0   ? "/s%d/items"
+			 : i % 3 == 1 ? "/s%d/{id}"
+				      : "/s%d/*",
+			 i);
 		patterns[i] = (struct router_pattern){NULL, paths[i], ANY};
 	}
 	struct router *router;
 	CHECK_INT(router_create(patterns, COUNT, &router), 0);
 	for (int i = 0; i < COUNT; i++) {
 		char path[48];
-		snprintf(path, sizeof(path), i % 3 == 0 ? "/s%d/items" : i % 3 == 1 ? "/s%d/42" : "/s%d/a/b/c", i);
+		snprintf(path, sizeof(path),
+			 i % 3 == 0   ? "/s%d/items"
+			 : i % 3 == 1 ? "/s%d/42"
+				      : "/s%d/a/b/c",
+			 i);
 		CHECK_INT(router_match(router, PHX_METHOD_GET, SLICE("a"), slice_str(path)), i);
 	}
 	CHECK_INT(router_match(router, PHX_METHOD_GET, SLICE("a"), SLICE("/s10000/items")), ROUTER_NONE);

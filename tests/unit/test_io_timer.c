@@ -31,7 +31,8 @@ TEST(timers_fire_on_time_near_and_far)
 	timer_wheel_init(&wheel, now_ns);
 	for (int i = 0; i < COUNT; i++) {
 		timer_init(&probes[i].timer, on_probe);
-		probes[i].wanted_ns = start + (uint64_t)i * i * 40000; /* up to 160 s: several turns of the wheel */
+		probes[i].wanted_ns =
+			start + (uint64_t)i * i * 40000; /* up to 160 s: several turns of the wheel */
 		last = probes[i].wanted_ns;
 		timer_set(&wheel, &probes[i].timer, probes[i].wanted_ns);
 	}

@@ -12,7 +12,8 @@ TEST(every_window_of_a_hundred_is_within_one)
 	static unsigned char chosen[LENGTH];
 	for (uint32_t weight = 0; weight <= 10000; weight += 100) {
 		for (int i = 0; i < LENGTH; i++)
-			chosen[i] = (unsigned char)phx_split_by_request((uint64_t)i + 7, weight, 12345 + weight);
+			chosen[i] =
+				(unsigned char)phx_split_by_request((uint64_t)i + 7, weight, 12345 + weight);
 		long count = 0, worst = 0, want = (long)weight * WINDOW / 10000;
 		for (int i = 0; i < LENGTH; i++) {
 			count += chosen[i];
@@ -60,7 +61,8 @@ TEST(a_repeating_client_is_still_split)
 			int modern = 0;
 			for (int i = 0; i < 1000; i++)
 				modern += phx_split_by_request((uint64_t)(i * period + phase), 5000, 4242);
-			CHECK_MSG(modern > 400 && modern < 600, "period %d phase %d: %d of 1000", period, phase, modern);
+			CHECK_MSG(modern > 400 && modern < 600, "period %d phase %d: %d of 1000", period,
+				  phase, modern);
 		}
 	}
 }

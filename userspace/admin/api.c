@@ -73,6 +73,8 @@ const struct endpoint api_endpoints[] = {
 	 "the events", handle_events},
 	{"GET", "/admin/datapath", 0, NULL, "Workers, connections, upstreams", "the data path",
 	 handle_data_path},
+	{"GET", "/admin/trace", 0, NULL, "What would happen to a request (?method=, ?url=)",
+	 "its route, the next side, and where it would go", handle_trace},
 	{"GET", "/admin/config", 0, NULL, "The configuration in effect, defaults filled in",
 	 "the configuration", handle_config},
 	{"POST", "/admin/config/reload", 0, reason_keys, "Reads the configuration file again", "what changed",

@@ -99,6 +99,7 @@ void handle_series(struct request *request, struct response *response);
 void handle_ignore(struct request *request, struct response *response);
 void handle_events(struct request *request, struct response *response);
 void handle_data_path(struct request *request, struct response *response);
+void handle_trace(struct request *request, struct response *response);
 void handle_config(struct request *request, struct response *response);
 void handle_reload(struct request *request, struct response *response);
 void handle_audit(struct request *request, struct response *response);

@@ -17,6 +17,8 @@ json_t *view_series(struct control *control, struct route *route);
 json_t *view_events(struct control *control, uint64_t since, size_t limit);
 json_t *view_audit(struct control *control, size_t limit);
 json_t *view_data_path(struct control *control);
+/* What would happen to this request: route, next side, where it would go; "why" when it would go nowhere. */
+json_t *view_trace(struct control *control, struct slice method, struct slice url);
 json_t *view_config(struct control *control);
 /* The route's entity tag with its quotes. */
 #define ETAG_SIZE 48

@@ -32,7 +32,7 @@ struct watch {
 	json_t *keys;	      /* route id -> key of the last line printed about it */
 	bool away;	      /* the daemon does not answer just now */
 	bool drew;
-	unsigned frame_lines; /* of the frame that is on the terminal */	      /* a frame stands on the terminal */
+	unsigned frame_lines; /* of the frame that is on the terminal */ /* a frame stands on the terminal */
 };
 
 static const char *const goals[] = {"complete",	 "paused",    "holding", "rolled_back",
@@ -261,7 +261,8 @@ static int watch_loop(struct watch *watch, const char *path)
 			if (!watch->away)
 				talk_note(ctl, "daemon not reachable, retrying");
 			watch->away = true;
-			watch->frame_lines = 0; /* the note stands below the frame: draw the next one under it */
+			watch->frame_lines =
+				0; /* the note stands below the frame: draw the next one under it */
 		} else {
 			leave_frame(watch);
 			watch->drew = false;

@@ -137,13 +137,14 @@ const char *gateway_error_help(enum gateway_error error)
 }
 
 /* Head and body of an answer into out; returns its length. All parts are bounded and fit a block. */
-static size_t write_answer(const struct transaction *t, int status, enum gateway_error error, const char *detail,
-			   bool close, char *out, size_t cap)
+static size_t write_answer(const struct transaction *t, int status, enum gateway_error error,
+			   const char *detail, bool close, char *out, size_t cap)
 {
 	struct buf body = {.max = 1024};
 	const char *reason = http_reason(status);
-	buf_printf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"detail\":", reason,
-		   status, errors[error].word);
+	buf_printf(&body,
+		   "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"detail\":",
+		   reason, status, errors[error].word);
 	buf_append_json(&body, slice_str(detail ? detail : errors[error].help));
 	if (t->route)
 		buf_printf(&body, ",\"route\":\"%s\",\"side\":\"%s\"", t->route->config->id,
@@ -157,9 +158,9 @@ static size_t write_answer(const struct transaction *t, int status, enum gateway
 			 "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
 			 "Cache-Control: no-store\r\n%s%s\r\n%s",
 			 status, reason, body.len,
-			 close		     ? "Connection: close\r\n" :
-			 t->minor == 0 ? "Connection: keep-alive\r\n" :
-					       "",
+			 close		 ? "Connection: close\r\n"
+			 : t->minor == 0 ? "Connection: keep-alive\r\n"
+					 : "",
 			 status == 503 ? "Retry-After: 1\r\n" : "", t->head_request ? "" : buf_cstr(&body));
 	buf_fini(&body);
 	return n > 0 && (size_t)n < cap ? (size_t)n : 0;
@@ -200,7 +201,8 @@ static void refuse_head(struct downstream *down, enum http_parse_result result)
 	STAT_ADD(down->worker->stats.requests, 1);
 	STAT_ADD(down->worker->stats.errors[GATEWAY_ERROR_BAD_REQUEST], 1);
 	int status = http_refusal_status(&t->request, result);
-	downstream_answer(down, status, GATEWAY_ERROR_BAD_REQUEST, http_refusal_help(&t->request, result), true);
+	downstream_answer(down, status, GATEWAY_ERROR_BAD_REQUEST, http_refusal_help(&t->request, result),
+			  true);
 }
 
 static void refuse_long_head(struct downstream *down)
@@ -391,10 +393,11 @@ static void set_address(struct downstream *down, int fd)
 /* Said without a transaction: there may be no memory for one. */
 static void refuse_connection(struct worker *worker, int fd)
 {
-	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-				     "Connection: close\r\nRetry-After: 1\r\nContent-Length: 130\r\n\r\n"
-				     "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-				     "\"error\":\"overload\",\"detail\":\"limits.connections are all in use\"}\n";
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+		"Connection: close\r\nRetry-After: 1\r\nContent-Length: 130\r\n\r\n"
+		"{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+		"\"error\":\"overload\",\"detail\":\"limits.connections are all in use\"}\n";
 	STAT_ADD(worker->stats.connections_refused, 1);
 	STAT_ADD(worker->stats.errors[GATEWAY_ERROR_OVERLOAD], 1);
 	if (send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

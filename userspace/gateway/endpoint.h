@@ -19,7 +19,7 @@
 
 #define ENDPOINT_ADDRESSES_MAX 8
 #define ENDPOINT_RESOLVE_MS    10000
-#define ENDPOINTS_MAX          32768
+#define ENDPOINTS_MAX	       32768
 
 struct endpoint_address {
 	struct sockaddr_storage address;
@@ -30,12 +30,12 @@ struct endpoint {
 	uint32_t index;
 	char *host;
 	uint16_t port;
-	bool literal; /* an IP address: never looked up again */
+	bool literal;		 /* an IP address: never looked up again */
 	atomic_uint connections; /* live ones, all workers, shadows not counted */
-	atomic_uint idle;        /* of these, in pools */
-	atomic_bool down;        /* the last connection attempt failed on every address */
+	atomic_uint idle;	 /* of these, in pools */
+	atomic_bool down;	 /* the last connection attempt failed on every address */
 	atomic_bool resolve_soon;
-	atomic_uint turn; /* next address to begin with */
+	atomic_uint turn;      /* next address to begin with */
 	pthread_mutex_t mutex; /* the fields below */
 	struct endpoint_address addresses[ENDPOINT_ADDRESSES_MAX];
 	uint32_t address_count;

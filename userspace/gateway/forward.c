@@ -194,9 +194,9 @@ size_t forward_request_write(const struct forward_request *request, char *out, s
 	PUT_LITERAL(&w, " HTTP/1.1\r\n");
 
 	const struct http_field *host_field = http_head_find(head, PHX_FIELD_HOST);
-	struct slice host = target->authority.len ? target->authority :
-			    host_field		   ? http_field_value(host_field, request->bytes) :
-						     request->authority;
+	struct slice host = target->authority.len ? target->authority
+			    : host_field	  ? http_field_value(host_field, request->bytes)
+						  : request->authority;
 	/* An absolute-form target overrides Host (RFC 9112 3.2.2); an HTTP/1.0 client may have sent none. */
 	bool write_host = target->authority.len || !host_field || host_field->nominated;
 	if (write_host)

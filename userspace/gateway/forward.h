@@ -22,8 +22,8 @@ struct forward_request {
 	struct slice base_path;
 	struct slice client_ip;
 	struct slice authority; /* of the upstream: Host for an HTTP/1.0 client that sent none */
-	char request_id[33]; /* made anew; used when the client sent none that can be kept */
-	bool upgrade;        /* pass Connection: Upgrade on */
+	char request_id[33];	/* made anew; used when the client sent none that can be kept */
+	bool upgrade;		/* pass Connection: Upgrade on */
 };
 
 /*
@@ -43,11 +43,11 @@ struct forward_response {
 	const struct http_head *head;
 	const char *bytes;
 	enum http_body_kind kind; /* how the body goes to the client */
-	uint64_t length;          /* for HTTP_BODY_LENGTH */
-	bool announce_length;     /* write Content-Length: length though no body follows (HEAD, 304, empty) */
-	bool close;               /* this connection ends after the response */
-	bool keep_alive_1_0;      /* tell an HTTP/1.0 client that it stays open */
-	bool upgrade;             /* a 101, or a 426 that names what to upgrade to */
+	uint64_t length;	  /* for HTTP_BODY_LENGTH */
+	bool announce_length;	  /* write Content-Length: length though no body follows (HEAD, 304, empty) */
+	bool close;		  /* this connection ends after the response */
+	bool keep_alive_1_0;	  /* tell an HTTP/1.0 client that it stays open */
+	bool upgrade;		  /* a 101, or a 426 that names what to upgrade to */
 };
 size_t forward_response_write(const struct forward_response *response, char *out, size_t cap);
 

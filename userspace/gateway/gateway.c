@@ -22,8 +22,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG  4096
+#define LISTEN_BACKLOG	4096
 #define RESOLVE_WAIT_MS 2000
+#define BIND_TRIES	10
+#define BIND_RETRY_MS	100
 
 /* --- listeners ------------------------------------------------------------------------------------------ */
 
@@ -96,8 +98,16 @@ static int listen_probe(const struct config_listen *where, struct buf *why)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (address.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&address, len))
-		err = listen_failed(where, errno, why);
+	/* A daemon that was killed may hold its port for a moment longer: io_uring lets go of its files late.
+	 */
+	for (unsigned tries = 0; (err = bind(fd, (struct sockaddr *)&address, len) ? errno : 0) == EADDRINUSE;
+	     tries++) {
+		if (tries == BIND_TRIES)
+			break;
+		usleep(BIND_RETRY_MS * 1000);
+	}
+	if (err)
+		err = listen_failed(where, err, why);
 	close(fd);
 	return err;
 }
@@ -119,7 +129,8 @@ static char *listen_name(int fd, uint16_t *port)
 static int open_listeners(struct gateway *gateway, const struct config *config, struct buf *why)
 {
 	if (config->listen_count > GATEWAY_LISTENERS_MAX) {
-		buf_printf(why, "%zu listen addresses, at most %d", config->listen_count, GATEWAY_LISTENERS_MAX);
+		buf_printf(why, "%zu listen addresses, at most %d", config->listen_count,
+			   GATEWAY_LISTENERS_MAX);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
@@ -175,7 +186,9 @@ static void raise_open_files(const struct limits_config *limits)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	log_warn("gateway", "open files: limit is %llu (was %llu), limits.connections = %u may need %llu; set LimitNOFILE",
+	log_warn("gateway",
+		 "open files: limit is %llu (was %llu), limits.connections = %u may need %llu; set "
+		 "LimitNOFILE",
 		 (unsigned long long)limit.rlim_cur, (unsigned long long)had, limits->connections,
 		 (unsigned long long)want);
 }
@@ -298,7 +311,8 @@ void gateway_stop(struct gateway *gateway, uint32_t drain_ms)
 
 /* --- routes --------------------------------------------------------------------------------------------- */
 
-static int compile_route(struct gateway *gateway, const struct gateway_route *route, struct snapshot_route *out)
+static int compile_route(struct gateway *gateway, const struct gateway_route *route,
+			 struct snapshot_route *out)
 {
 	const struct route_config *config = route->config;
 	*out = (struct snapshot_route){
@@ -374,7 +388,8 @@ int gateway_publish(struct gateway *gateway, const struct gateway_route *routes,
 	snapshot->owner = owner;
 	for (unsigned w = 0; w < gateway->worker_count; w++) {
 		struct worker_message message = {.run = on_publish, .snapshot = snapshot};
-		/* A worker takes 24 bytes to follow; when even they are not there, trying again is all there is. */
+		/* A worker takes 24 bytes to follow; when even they are not there, trying again is all there
+		 * is. */
 		while (worker_call(&gateway->workers[w], &message)) {
 			message = (struct worker_message){.run = on_publish, .snapshot = snapshot};
 			usleep(10000);
@@ -410,8 +425,8 @@ const char *gateway_listen_text(struct gateway *gateway, size_t index)
 	return index < gateway->listen_count ? gateway->listen_text[index] : NULL;
 }
 
-void gateway_upstreams(struct gateway *gateway, void (*visit)(void *context, const struct gateway_upstream_info *),
-		       void *context)
+void gateway_upstreams(struct gateway *gateway,
+		       void (*visit)(void *context, const struct gateway_upstream_info *), void *context)
 {
 	endpoints_visit(gateway->endpoints, visit, context);
 }

@@ -31,13 +31,14 @@ static bool is_recorded(const struct http_field *field)
 	}
 }
 
-bool sample_add_fields(struct exchange *exchange, struct exchange_message *message, const struct http_head *head,
-		       const char *bytes)
+bool sample_add_fields(struct exchange *exchange, struct exchange_message *message,
+		       const struct http_head *head, const char *bytes)
 {
 	for (uint16_t i = 0; i < head->field_count; i++) {
 		const struct http_field *field = &head->fields[i];
-		if (is_recorded(field) && !exchange_add_field(exchange, message, http_field_name(field, bytes),
-							      http_field_value(field, bytes)))
+		if (is_recorded(field) &&
+		    !exchange_add_field(exchange, message, http_field_name(field, bytes),
+					http_field_value(field, bytes)))
 			return false;
 	}
 	return true;
@@ -61,7 +62,8 @@ static void submit(struct transaction *t, enum exchange_outcome outcome)
 static struct exchange *exchange_begin(struct transaction *t)
 {
 	const struct route_config *config = t->route->config;
-	struct exchange *exchange = exchange_create(&t->worker->gateway->budget, config->mirror.max_body_bytes);
+	struct exchange *exchange =
+		exchange_create(&t->worker->gateway->budget, config->mirror.max_body_bytes);
 	if (!exchange) {
 		count_outcome(t, EXCHANGE_MEMORY);
 		return NULL;

@@ -144,8 +144,8 @@ static bool read_head(struct shadow *shadow, const char *data, size_t len, size_
 	size_t before = shadow->head.len;
 	buf_append(&shadow->head, data, len);
 	enum http_parse_result result =
-		shadow->head.failed ? HTTP_PARSE_TOO_MANY :
-				      http_head_parse(&shadow->response, shadow->head.data, shadow->head.len);
+		shadow->head.failed ? HTTP_PARSE_TOO_MANY
+				    : http_head_parse(&shadow->response, shadow->head.data, shadow->head.len);
 	if (result == HTTP_PARSE_MORE) {
 		*consumed = len;
 		return true;
@@ -201,18 +201,19 @@ static void on_end(struct upstream_user *user, int err)
 		finish(shadow, EXCHANGE_COMPARABLE, false);
 		return;
 	}
-	/* An idle connection that died in the meantime says nothing about the service: ask again on a new one,
-	 * where asking twice does no harm. */
+	/* An idle connection that died in the meantime says nothing about the service: ask again on a new
+	 * one, where asking twice does no harm. */
 	struct upstream *upstream = user->upstream;
-	if (!shadow->head_done && !shadow->head.len && upstream_reused(upstream) && !upstream->stream.sending) {
+	if (!shadow->head_done && !shadow->head.len && upstream_reused(upstream) &&
+	    !upstream->stream.sending) {
 		if (!(PHX_METHODS_IDEMPOTENT & PHX_METHOD_BIT(shadow->exchange->method))) {
 			finish(shadow, EXCHANGE_LOST, false);
 			return;
 		}
 		upstream_release(user, false);
 		enum upstream_acquired acquired =
-			upstream_acquire(shadow->worker, shadow->route->endpoint[!shadow->exchange->side], true,
-					 UPSTREAM_FRESH, user);
+			upstream_acquire(shadow->worker, shadow->route->endpoint[!shadow->exchange->side],
+					 true, UPSTREAM_FRESH, user);
 		if (acquired == UPSTREAM_PENDING)
 			return;
 		finish(shadow, EXCHANGE_SHADOW_BUSY, false);

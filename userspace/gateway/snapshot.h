@@ -20,7 +20,7 @@ struct snapshot_route {
 	const struct route_config *config;
 	uint32_t slot;
 	uint32_t generation;
-	bool safe_only;               /* unsafe methods are not sampled */
+	bool safe_only;		      /* unsafe methods are not sampled */
 	struct endpoint *endpoint[2]; /* by enum phx_side */
 	struct slice base_path[2];
 };
@@ -38,7 +38,7 @@ struct snapshot {
 struct snapshot_use {
 	struct snapshot *snapshot;
 	uint32_t requests; /* in flight on it, shadows included */
-	bool retired;      /* the worker has a newer one */
+	bool retired;	   /* the worker has a newer one */
 };
 
 void snapshot_get(struct snapshot *snapshot);

@@ -22,11 +22,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define INTERIMS_MAX        1000
-#define COPY_BYTES_MAX      4096  /* a body piece up to this long is copied behind its head: one send */
-#define FREE_TRANSACTIONS   256
-#define TAIL_PLAIN          "0\r\n\r\n"
-#define TAIL_AFTER_DATA     "\r\n0\r\n\r\n"
+#define INTERIMS_MAX	  1000
+#define COPY_BYTES_MAX	  4096 /* a body piece up to this long is copied behind its head: one send */
+#define FREE_TRANSACTIONS 256
+#define TAIL_PLAIN	  "0\r\n\r\n"
+#define TAIL_AFTER_DATA	  "\r\n0\r\n\r\n"
 
 static void pump_request(struct transaction *t);
 static void pump_response(struct transaction *t);
@@ -153,13 +153,15 @@ void transaction_abort(struct transaction *t, enum gateway_error error)
 	downstream_close(t->down, t->response_begun && t->client_body == HTTP_BODY_CLOSE);
 }
 
-/* The upstream's part went wrong: an answer of our own while the client has seen nothing, else a visible cut. */
+/* The upstream's part went wrong: an answer of our own while the client has seen nothing, else a visible cut.
+ */
 static void fail(struct transaction *t, enum gateway_error error, const char *detail)
 {
 	bool whole = t->request_read && !t->request_sending;
 	transaction_release_upstream(t, false);
 	if (t->response_begun || t->response_sending) {
-		transaction_abort(t, error == GATEWAY_ERROR_CLIENT_STALLED ? error : GATEWAY_ERROR_UPSTREAM_CUT);
+		transaction_abort(t,
+				  error == GATEWAY_ERROR_CLIENT_STALLED ? error : GATEWAY_ERROR_UPSTREAM_CUT);
 		return;
 	}
 	t->error = (uint16_t)error;
@@ -206,7 +208,8 @@ static enum phx_side choose_side(struct transaction *t, const char *bytes)
 {
 	struct policy *policy = t->worker->policy;
 	uint32_t slot = t->route->slot;
-	/* The step is read before the weight: evidence may be counted for an older step, never a newer one. */
+	/* The step is read before the weight: evidence may be counted for an older step, never a newer one.
+	 */
 	t->step = __atomic_load_n(&policy->slots[slot].step, __ATOMIC_ACQUIRE);
 	uint32_t weight_bp = policy_weight_bp(policy, slot);
 	if (weight_bp == 0)
@@ -274,7 +277,8 @@ static void refuse(struct transaction *t, int status, enum gateway_error error, 
 	STAT_ADD(t->worker->stats.requests, 1);
 	STAT_ADD(t->worker->stats.errors[error], 1);
 	/* A client that speaks wrongly once is not listened to again (RFC 9112 9.6). */
-	downstream_answer(down, status, error, detail, !t->request_read || error == GATEWAY_ERROR_BAD_REQUEST);
+	downstream_answer(down, status, error, detail,
+			  !t->request_read || error == GATEWAY_ERROR_BAD_REQUEST);
 }
 
 static bool find_route(struct transaction *t, const char *bytes, const struct http_target *target)
@@ -315,7 +319,8 @@ static bool write_request(struct transaction *t, const char *bytes, const struct
 	};
 	worker_random_id(t->worker, forward.request_id);
 	struct slice id;
-	t->request_len = forward_request_write(&forward, t->request_block->bytes, t->worker->block_bytes, &id);
+	t->request_len =
+		forward_request_write(&forward, t->request_block->bytes, t->worker->block_bytes, &id);
 	if (!t->request_len)
 		return false;
 	memcpy(t->request_id, id.ptr, id.len);
@@ -350,7 +355,8 @@ void transaction_start(struct transaction *t, const char *bytes)
 	struct http_target target;
 	take_head(t, bytes);
 	if (t->method == PHX_METHOD_CONNECT) {
-		refuse(t, 501, GATEWAY_ERROR_BAD_REQUEST, "CONNECT is not offered: this is a gateway, not a proxy");
+		refuse(t, 501, GATEWAY_ERROR_BAD_REQUEST,
+		       "CONNECT is not offered: this is a gateway, not a proxy");
 		return;
 	}
 	int error = http_target_parse(&t->request, bytes, &target);
@@ -371,7 +377,8 @@ void transaction_start(struct transaction *t, const char *bytes)
 	t->side = choose_side(t, bytes);
 	if (t->route->base_path[t->side].len && target.path.ptr[0] == '/' && has_dot_segment(target.path)) {
 		refuse(t, 400, GATEWAY_ERROR_BAD_REQUEST,
-		       "the path has \".\" or \"..\" segments and the upstream has a base path to climb out of");
+		       "the path has \".\" or \"..\" segments and the upstream has a base path to climb out "
+		       "of");
 		return;
 	}
 	t->stats = worker_route_stats(worker, t->route->slot);
@@ -381,7 +388,8 @@ void transaction_start(struct transaction *t, const char *bytes)
 		return;
 	}
 	if (!write_request(t, bytes, &target)) {
-		refuse(t, 431, GATEWAY_ERROR_BAD_REQUEST, "the head and what Phoenix adds do not fit limits.head_bytes");
+		refuse(t, 431, GATEWAY_ERROR_BAD_REQUEST,
+		       "the head and what Phoenix adds do not fit limits.head_bytes");
 		return;
 	}
 	count_begin(t);
@@ -397,8 +405,9 @@ void transaction_start(struct transaction *t, const char *bytes)
  * Wraps a piece for the wire into pieces[0..4). `end`: the message is over with it. Returns the count; 0 when
  * there is nothing to send. Sets *bad when a trailer found no memory.
  */
-static unsigned frame(struct transaction *t, char chunk[24], struct block **tail_block, enum http_body_kind kind,
-		      const struct http_body *body, char *data, size_t len, bool end, struct iovec *pieces, bool *bad)
+static unsigned frame(struct transaction *t, char chunk[24], struct block **tail_block,
+		      enum http_body_kind kind, const struct http_body *body, char *data, size_t len,
+		      bool end, struct iovec *pieces, bool *bad)
 {
 	unsigned n = 0;
 	if (kind != HTTP_BODY_CHUNKED) {
@@ -477,7 +486,9 @@ static void acquire(struct transaction *t, bool fresh)
 	};
 	t->connected = false;
 	bool idempotent = PHX_METHODS_IDEMPOTENT & PHX_METHOD_BIT(t->method);
-	enum upstream_reuse reuse = fresh ? UPSTREAM_FRESH : idempotent ? UPSTREAM_REUSE : UPSTREAM_REUSE_CHECKED;
+	enum upstream_reuse reuse = fresh	 ? UPSTREAM_FRESH
+				    : idempotent ? UPSTREAM_REUSE
+						 : UPSTREAM_REUSE_CHECKED;
 	switch (upstream_acquire(t->worker, t->route->endpoint[t->side], false, reuse, &t->up)) {
 	case UPSTREAM_READY:
 		send_request_block(t);
@@ -544,15 +555,16 @@ static void pump_request(struct transaction *t)
 	struct iovec pieces[5];
 	char first_chunk[24];
 	bool bad = false;
-	unsigned count = frame(t, first ? first_chunk : t->up.upstream->chunk, &t->request_tail,
-			       t->request_body.kind, &t->request_body, data, produced, t->request_read, pieces, &bad);
+	unsigned count =
+		frame(t, first ? first_chunk : t->up.upstream->chunk, &t->request_tail, t->request_body.kind,
+		      &t->request_body, data, produced, t->request_read, pieces, &bad);
 	if (bad) {
 		fail(t, GATEWAY_ERROR_MEMORY, NULL);
 		return;
 	}
 	if (first) {
-		/* What came with the head goes behind it into the block, which is made to hold both: one send,
-		 * and all of it is still here if it must be sent again. */
+		/* What came with the head goes behind it into the block, which is made to hold both: one
+		 * send, and all of it is still here if it must be sent again. */
 		t->request_len += pieces_copy(t->request_block->bytes + t->request_len, pieces, count);
 		release_input(down);
 		acquire(t, false);
@@ -642,7 +654,8 @@ void transaction_client_data(struct transaction *t)
 	} else if (!t->request_read && t->connected && !t->request_sending && !t->request_failed) {
 		pump_request(t);
 	}
-	/* Else it is the next request's, or waits until the upstream takes it: kept, and nothing more is read. */
+	/* Else it is the next request's, or waits until the upstream takes it: kept, and nothing more is
+	 * read. */
 }
 
 void transaction_client_end(struct transaction *t, int err)
@@ -745,7 +758,8 @@ static size_t write_response_head(struct transaction *t, const char *bytes)
 	t->tunnel = scan->status == 101;
 	http_body_of_response(&t->response_body, &t->response, t->head_request);
 	t->client_body = body_for_client(t);
-	t->upstream_reusable = phx_head_persists(scan) && t->response_body.kind != HTTP_BODY_CLOSE && !t->tunnel;
+	t->upstream_reusable =
+		phx_head_persists(scan) && t->response_body.kind != HTTP_BODY_CLOSE && !t->tunnel;
 	/* An answer before the request's end: this connection cannot be trusted to be in step afterwards. */
 	if (!t->request_read || t->request_failed || t->worker->draining || t->tunnel)
 		t->persist = false;
@@ -794,7 +808,8 @@ static const char *response_head(struct transaction *t)
 		return NULL;
 	}
 	if (len == worker->limits->head_bytes) {
-		fail(t, GATEWAY_ERROR_UPSTREAM_INVALID, "the upstream's head is longer than limits.head_bytes");
+		fail(t, GATEWAY_ERROR_UPSTREAM_INVALID,
+		     "the upstream's head is longer than limits.head_bytes");
 		return NULL;
 	}
 	if (!before) {
@@ -825,14 +840,15 @@ static bool response_piece(struct transaction *t, struct iovec *pieces, unsigned
 		return false;
 	}
 	t->response_read = result == HTTP_BODY_END;
-	if (t->upstream_ended && t->response_off == t->response_input.len && http_body_ends_at_eof(&t->response_body))
+	if (t->upstream_ended && t->response_off == t->response_input.len &&
+	    http_body_ends_at_eof(&t->response_body))
 		t->response_read = true;
 	sample_response_body(t, data, produced);
 	bool bad = false;
 	*count = 0;
 	if (t->response_body.kind != HTTP_BODY_NONE)
-		*count = frame(t, t->response_chunk, &t->response_tail, t->client_body, &t->response_body, data, produced,
-			       t->response_read, pieces, &bad);
+		*count = frame(t, t->response_chunk, &t->response_tail, t->client_body, &t->response_body,
+			       data, produced, t->response_read, pieces, &bad);
 	if (bad)
 		fail(t, GATEWAY_ERROR_MEMORY, NULL);
 	return !bad;

@@ -70,7 +70,8 @@ void worker_random_id(struct worker *worker, char out[33])
 
 struct gateway_route_stats *worker_route_stats(struct worker *worker, uint32_t slot)
 {
-	struct gateway_route_stats *stats = atomic_load_explicit(&worker->route_stats[slot], memory_order_relaxed);
+	struct gateway_route_stats *stats =
+		atomic_load_explicit(&worker->route_stats[slot], memory_order_relaxed);
 	if (!stats) {
 		stats = calloc(1, sizeof(*stats));
 		if (stats)
@@ -100,8 +101,10 @@ static void on_accept(struct ring_op *op, int res, uint32_t flags)
 		return;
 	if (res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS) {
 		/* Trying at once would spin: the next turn of the loop arms it again. */
-		log_warn("gateway", "accept: %s; raise the limit of open files (LimitNOFILE) or lower "
-				    "limits.connections", strerror(-res));
+		log_warn("gateway",
+			 "accept: %s; raise the limit of open files (LimitNOFILE) or lower "
+			 "limits.connections",
+			 strerror(-res));
 		usleep(1000);
 	}
 	accept_start(listener);
@@ -157,8 +160,8 @@ int worker_init(struct worker *worker, struct gateway *gateway, unsigned index)
 	worker->index = index;
 	worker->limits = &gateway->limits;
 	worker->policy = gateway->policy;
-	/* Two heads' worth of what may go into one block: a head, what Phoenix adds, and the body's first piece
-	 * with its framing. */
+	/* Two heads' worth of what may go into one block: a head, what Phoenix adds, and the body's first
+	 * piece with its framing. */
 	worker->block_bytes = gateway->limits.head_bytes + 8192 + RING_BUFFER_BYTES;
 	list_init(&worker->downstreams);
 	list_init(&worker->shadows);
@@ -243,7 +246,8 @@ void *worker_main(void *argument)
 		}
 		if (worker->draining)
 			upstream_pools_close(worker);
-		__atomic_store_n(&worker->stats.buffers_starved, worker->ring.stats.starved, __ATOMIC_RELAXED);
+		__atomic_store_n(&worker->stats.buffers_starved, worker->ring.stats.starved,
+				 __ATOMIC_RELAXED);
 	}
 	pthread_mutex_lock(&worker->inbox_mutex);
 	worker->left = true;

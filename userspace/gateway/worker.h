@@ -28,7 +28,7 @@
 #define GATEWAY_WORKERS_MAX   256
 #define SHADOWS_PER_WORKER    256
 #define UPSTREAM_IDLE_MS      30000
-#define LINGER_MS             2000
+#define LINGER_MS	      2000
 #define LINGER_BYTES_MAX      (1u << 20)
 
 /* A memory block for a head being gathered or written. Its size is worker->block_bytes. */
@@ -62,7 +62,7 @@ struct worker {
 	unsigned listener_count;
 	const struct limits_config *limits;
 	struct policy *policy;
-	struct snapshot_use *routes; /* NULL before the first publication */
+	struct snapshot_use *routes;	 /* NULL before the first publication */
 	struct upstream_pool **pools[2]; /* [0] live, [1] shadow; by endpoint index */
 	uint32_t pool_count[2];
 	struct list downstreams;
@@ -88,7 +88,7 @@ struct worker {
 	pthread_cond_t inbox_done;
 	struct worker_message *inbox;
 
-	struct gateway_stats stats; /* written here with relaxed stores */
+	struct gateway_stats stats;			  /* written here with relaxed stores */
 	struct gateway_route_stats *_Atomic *route_stats; /* by slot; made when a slot first serves */
 };
 
@@ -118,7 +118,7 @@ void *worker_main(void *argument);
 /* Runs message->run on the worker's thread and waits for it; its result, or 0 when the worker has left. */
 int worker_call(struct worker *worker, struct worker_message *message);
 
-struct block *worker_block_get(struct worker *worker); /* NULL when out of memory */
+struct block *worker_block_get(struct worker *worker);		    /* NULL when out of memory */
 void worker_block_put(struct worker *worker, struct block **block); /* NULL-safe, resets */
 /* 128 bits as 32 hexadecimal digits and a NUL. */
 void worker_random_id(struct worker *worker, char out[33]);
@@ -151,7 +151,7 @@ struct upstream {
 	struct upstream_pool *pool;
 	struct upstream_user *user; /* NULL: idle or closing */
 	struct list link;
-	struct timer timer; /* connecting: give up; idle: close */
+	struct timer timer;	 /* connecting: give up; idle: close */
 	uint32_t start, attempt; /* which of the addresses */
 	uint32_t requests;
 	bool idle;
@@ -161,22 +161,22 @@ struct upstream {
 	/* What is being sent from, kept here when its owner has gone before the kernel was done with it. */
 	struct block *held_block, *held_tail;
 	struct ring_buffer held_input;
-	void *held_memory; /* from malloc */
-	char chunk[24];                  /* "size CR LF" of the piece being sent */
+	void *held_memory;		 /* from malloc */
+	char chunk[24];			 /* "size CR LF" of the piece being sent */
 	struct sockaddr_storage address; /* being connected to: the kernel reads it at submission */
 };
 
 enum upstream_acquired {
-	UPSTREAM_READY,   /* user->upstream is connected: send at once */
+	UPSTREAM_READY,	  /* user->upstream is connected: send at once */
 	UPSTREAM_PENDING, /* `connected` will come */
-	UPSTREAM_FULL,    /* limits.upstream_connections are in use */
+	UPSTREAM_FULL,	  /* limits.upstream_connections are in use */
 	UPSTREAM_NO_ADDRESS,
 	UPSTREAM_NO_MEMORY,
 };
 enum upstream_reuse {
-	UPSTREAM_REUSE,         /* an idle connection will do; the request can be sent again if it is dead */
+	UPSTREAM_REUSE,		/* an idle connection will do; the request can be sent again if it is dead */
 	UPSTREAM_REUSE_CHECKED, /* only one that the system says is open at this moment */
-	UPSTREAM_FRESH,         /* a new connection */
+	UPSTREAM_FRESH,		/* a new connection */
 };
 enum upstream_acquired upstream_acquire(struct worker *worker, struct endpoint *endpoint, bool shadow,
 					enum upstream_reuse reuse, struct upstream_user *user);
@@ -193,11 +193,11 @@ void upstream_pools_free(struct worker *worker);
 /* --- downstream.c ----------------------------------------------------------------------------------- */
 
 enum downstream_state {
-	DOWNSTREAM_IDLE,    /* between requests */
-	DOWNSTREAM_HEAD,    /* part of a head is here */
-	DOWNSTREAM_BUSY,    /* a transaction runs */
-	DOWNSTREAM_ANSWER,  /* an answer of our own is being sent */
-	DOWNSTREAM_LINGER,  /* said the last word; reading away what still comes */
+	DOWNSTREAM_IDLE,   /* between requests */
+	DOWNSTREAM_HEAD,   /* part of a head is here */
+	DOWNSTREAM_BUSY,   /* a transaction runs */
+	DOWNSTREAM_ANSWER, /* an answer of our own is being sent */
+	DOWNSTREAM_LINGER, /* said the last word; reading away what still comes */
 	DOWNSTREAM_CLOSING,
 };
 
@@ -243,8 +243,8 @@ struct transaction {
 	enum phx_side side;
 	uint32_t step;
 
-	struct http_head request;    /* as parsed; its offsets are into bytes that may be gone */
-	struct block *head_block;    /* the request head, when it came in several pieces */
+	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
+	struct block *head_block; /* the request head, when it came in several pieces */
 	uint32_t head_block_len;
 	struct block *request_block; /* the head as sent on, with the body's first bytes when they fit */
 	size_t request_len;
@@ -266,27 +266,27 @@ struct transaction {
 	uint64_t begun_ns, begun_wall_ns;
 	char request_id[64];
 	char method_text[32];
-	uint8_t method;  /* enum phx_method */
-	uint8_t minor;   /* the client's HTTP/1.minor */
+	uint8_t method;	 /* enum phx_method */
+	uint8_t minor;	 /* the client's HTTP/1.minor */
 	uint16_t status; /* of the final response; 0 = none yet */
 	uint16_t interims;
-	uint16_t error;        /* enum gateway_error */
+	uint16_t error;	       /* enum gateway_error */
 	bool head_request : 1; /* HEAD */
 	bool synthetic : 1;
 	bool wants_upgrade : 1;
-	bool wants_continue : 1;    /* the client waits for a 100 before it sends its body */
-	bool persist : 1;           /* the client allows another request */
+	bool wants_continue : 1; /* the client waits for a 100 before it sends its body */
+	bool persist : 1;	 /* the client allows another request */
 	bool connected : 1;
-	bool request_sending : 1;   /* bytes to the upstream are under way */
-	bool request_read : 1;      /* the request was read whole */
-	bool request_failed : 1;    /* the upstream takes no more of it */
-	bool replayable : 1;        /* all that was sent is in request_block */
+	bool request_sending : 1; /* bytes to the upstream are under way */
+	bool request_read : 1;	  /* the request was read whole */
+	bool request_failed : 1;  /* the upstream takes no more of it */
+	bool replayable : 1;	  /* all that was sent is in request_block */
 	bool retried : 1;
-	bool response_begun : 1;    /* bytes of a final response were given to the client */
+	bool response_begun : 1; /* bytes of a final response were given to the client */
 	bool response_sending : 1;
-	bool response_read : 1;     /* the response was read whole */
-	bool response_interim : 1;  /* what is being sent is a 1xx */
-	bool upstream_heard : 1;    /* at least one byte came from the upstream */
+	bool response_read : 1;	   /* the response was read whole */
+	bool response_interim : 1; /* what is being sent is a 1xx */
+	bool upstream_heard : 1;   /* at least one byte came from the upstream */
 	bool upstream_reusable : 1;
 	bool upstream_ended : 1;
 	bool tunnel : 1;
@@ -318,8 +318,8 @@ void sample_response_body(struct transaction *t, const char *data, size_t len);
 /* The exchange is over: on to the shadow, or to the sink with its outcome. */
 void sample_finish(struct transaction *t);
 /* Records the end fields of a parsed head. */
-bool sample_add_fields(struct exchange *exchange, struct exchange_message *message, const struct http_head *head,
-		       const char *bytes);
+bool sample_add_fields(struct exchange *exchange, struct exchange_message *message,
+		       const struct http_head *head, const char *bytes);
 
 /* Asks the other side; takes ownership. `use` keeps the route alive. */
 void shadow_start(struct worker *worker, struct snapshot_use *use, const struct snapshot_route *route,

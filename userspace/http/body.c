@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 enum chunk_state {
-	CHUNK_SIZE,      /* in the hexadecimal size */
-	CHUNK_BWS,       /* white space after it: only ";" may follow */
+	CHUNK_SIZE,	 /* in the hexadecimal size */
+	CHUNK_BWS,	 /* white space after it: only ";" may follow */
 	CHUNK_EXT_START, /* after ";": a token must come */
 	CHUNK_EXT,
 	CHUNK_QUOTED, /* inside a quoted extension value */
@@ -54,8 +54,9 @@ static int hex_digit(unsigned char c)
  * them after the fact (RFC 9110 6.5.1): all that Phoenix knows by number, and these. */
 static bool trailer_forbidden(const struct http_field *field, const char *bytes)
 {
-	static const char *const names[] = {"authorization",	"set-cookie",	 "forwarded",	 "content-type",
-					    "content-encoding", "content-range", "cache-control"};
+	static const char *const names[] = {"authorization", "set-cookie",	 "forwarded",
+					    "content-type",  "content-encoding", "content-range",
+					    "cache-control"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (slice_equal_nocase(http_field_name(field, bytes), slice_str(names[i])))
 			return true;
@@ -87,7 +88,8 @@ static enum http_body_result trailer_byte(struct http_body *body, char c)
 	}
 	for (uint16_t i = 0; i < trailer->head.field_count; i++) {
 		if (trailer_forbidden(&trailer->head.fields[i], trailer->bytes))
-			return refuse(body, "a trailer has a field that may only be in a head (RFC 9110 6.5.1)");
+			return refuse(body,
+				      "a trailer has a field that may only be in a head (RFC 9110 6.5.1)");
 	}
 	body->state = CHUNK_DONE;
 	return HTTP_BODY_END;
@@ -123,14 +125,15 @@ static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 		if (c == ' ' || c == '\t')
 			return HTTP_BODY_MORE;
 		body->state = CHUNK_EXT_START;
-		return c == ';' ? HTTP_BODY_MORE :
-				  refuse(body, "white space after a chunk size (RFC 9112 7.1)");
+		return c == ';' ? HTTP_BODY_MORE
+				: refuse(body, "white space after a chunk size (RFC 9112 7.1)");
 	case CHUNK_EXT_START:
 		if (c == ' ' || c == '\t')
 			return HTTP_BODY_MORE;
 		body->state = CHUNK_EXT;
-		return phx_byte_is(PHX_TCHAR, c) ? HTTP_BODY_MORE :
-						   refuse(body, "a chunk extension has no name (RFC 9112 7.1.1)");
+		return phx_byte_is(PHX_TCHAR, c)
+			       ? HTTP_BODY_MORE
+			       : refuse(body, "a chunk extension has no name (RFC 9112 7.1.1)");
 	case CHUNK_EXT:
 		if (c == '\r')
 			body->state = CHUNK_SIZE_LF;
@@ -151,30 +154,31 @@ static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 		return HTTP_BODY_MORE;
 	case CHUNK_ESCAPED:
 		body->state = CHUNK_QUOTED;
-		return phx_byte_is(PHX_TEXT, c) ?
-			       HTTP_BODY_MORE :
-			       refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
+		return phx_byte_is(PHX_TEXT, c)
+			       ? HTTP_BODY_MORE
+			       : refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
 	case CHUNK_SIZE_LF:
 		if (c != '\n')
 			return refuse(body, "a chunk-size line does not end in CR LF (RFC 9112 7.1)");
 		/* 20 bytes a line and as much again as its content are fair; the rest adds up. */
 		body->excess_bytes += body->line_bytes;
 		uint64_t fair_bytes = 20 + body->remaining;
-		body->excess_bytes = body->excess_bytes > fair_bytes ? body->excess_bytes - (uint32_t)fair_bytes : 0;
+		body->excess_bytes =
+			body->excess_bytes > fair_bytes ? body->excess_bytes - (uint32_t)fair_bytes : 0;
 		if (body->excess_bytes > HTTP_CHUNK_EXCESS_MAX)
 			return refuse(body, "chunk extensions take more than 16384 bytes beyond the content");
 		body->state = body->remaining ? CHUNK_DATA : CHUNK_TRAILER;
 		return HTTP_BODY_MORE;
 	case CHUNK_DATA_CR:
 		body->state = CHUNK_DATA_LF;
-		return c == '\r' ? HTTP_BODY_MORE :
-				   refuse(body, "chunk data is longer than its size said (RFC 9112 7.1)");
+		return c == '\r' ? HTTP_BODY_MORE
+				 : refuse(body, "chunk data is longer than its size said (RFC 9112 7.1)");
 	case CHUNK_DATA_LF:
 		body->state = CHUNK_SIZE;
 		body->digits = 0;
 		body->line_bytes = 0;
-		return c == '\n' ? HTTP_BODY_MORE :
-				   refuse(body, "chunk data does not end in CR LF (RFC 9112 7.1)");
+		return c == '\n' ? HTTP_BODY_MORE
+				 : refuse(body, "chunk data does not end in CR LF (RFC 9112 7.1)");
 	case CHUNK_END_LF:
 		if (c != '\n')
 			return refuse(body, "the last chunk does not end in CR LF (RFC 9112 7.1)");

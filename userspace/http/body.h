@@ -12,10 +12,10 @@
 #include "base/slice.h"
 #include "http/parse.h"
 
-#define HTTP_TRAILER_BYTES_MAX   4096
-#define HTTP_TRAILER_FIELDS_MAX  64
-#define HTTP_CHUNK_EXCESS_MAX    16384 /* framing beyond what the content justifies: a flood of extensions */
-#define HTTP_CHUNK_LINE_MAX      1024 /* size, extensions and CR LF of one chunk */
+#define HTTP_TRAILER_BYTES_MAX	4096
+#define HTTP_TRAILER_FIELDS_MAX 64
+#define HTTP_CHUNK_EXCESS_MAX	16384 /* framing beyond what the content justifies: a flood of extensions */
+#define HTTP_CHUNK_LINE_MAX	1024  /* size, extensions and CR LF of one chunk */
 
 enum http_body_kind {
 	HTTP_BODY_NONE,
@@ -26,7 +26,7 @@ enum http_body_kind {
 
 enum http_body_result {
 	HTTP_BODY_MORE,
-	HTTP_BODY_END,     /* the message is over; bytes that were not consumed belong to the next */
+	HTTP_BODY_END,	   /* the message is over; bytes that were not consumed belong to the next */
 	HTTP_BODY_REFUSED, /* the framing is broken: `why` says how */
 };
 

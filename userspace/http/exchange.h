@@ -21,7 +21,8 @@
 
 /*
  * How a sampled exchange ended. COMPARABLE goes to the comparer. SHADOW_* and MODERN_FAILED count as
- * mismatches: legacy was fine, or was not asked, and modern was not (or the reverse). All others are "not comparable", counted by reason, never a match.
+ * mismatches: legacy was fine, or was not asked, and modern was not (or the reverse). All others are "not
+ * comparable", counted by reason, never a match.
  */
 #define EXCHANGE_OUTCOMES(X)                                                                                 \
 	X(COMPARABLE, "comparable", "both sides answered and both answers are whole")                        \

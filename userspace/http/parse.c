@@ -114,7 +114,8 @@ const struct http_field *http_head_find(const struct http_head *head, enum phx_f
 	return NULL;
 }
 
-const struct http_field *http_head_find_name(const struct http_head *head, const char *base, struct slice name)
+const struct http_field *http_head_find_name(const struct http_head *head, const char *base,
+					     struct slice name)
 {
 	for (uint16_t i = 0; i < head->field_count; i++) {
 		if (slice_equal_nocase(http_field_name(&head->fields[i], base), name))
@@ -190,8 +191,8 @@ int http_refusal_status(const struct http_head *head, enum http_parse_result res
 
 const char *http_refusal_help(const struct http_head *head, enum http_parse_result result)
 {
-	return result == HTTP_PARSE_TOO_MANY ? "more header fields than limits.fields allows" :
-					       refusals[head->scan.error].help;
+	return result == HTTP_PARSE_TOO_MANY ? "more header fields than limits.fields allows"
+					     : refusals[head->scan.error].help;
 }
 
 static const struct {

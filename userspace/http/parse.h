@@ -20,7 +20,7 @@ struct http_field {
 	uint32_t value_off;
 	uint32_t value_len;
 	uint16_t name_len;
-	uint8_t id; /* enum phx_field */
+	uint8_t id;	   /* enum phx_field */
 	uint8_t nominated; /* named by a Connection field: not passed on */
 };
 
@@ -77,8 +77,9 @@ static inline struct slice http_head_target(const struct http_head *head, const 
  */
 struct http_target {
 	struct slice authority;
-	struct slice path;       /* without the query; begins with "/", or is "*" */
-	struct slice path_query; /* path with "?query"; only "?query" for "http://host?query", whose path is "/" */
+	struct slice path; /* without the query; begins with "/", or is "*" */
+	struct slice
+		path_query; /* path with "?query"; only "?query" for "http://host?query", whose path is "/" */
 };
 /* 0, or an enum phx_head_error. CONNECT and its authority-form are refused here (TARGET_FORM). */
 int http_target_parse(const struct http_head *head, const char *base, struct http_target *out);

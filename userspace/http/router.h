@@ -12,7 +12,7 @@
 
 #include <phoenix/route.h>
 
-#define ROUTER_NONE UINT32_MAX
+#define ROUTER_NONE	      UINT32_MAX
 #define ROUTER_HOST_BYTES_MAX 255
 
 struct router_pattern {

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * trace: what would happen to a request, asked of the real data path without sending one.
+ *
+ * The request is written as a client would send it and read by the gateway's own strict parser and route
+ * table, so the answer cannot differ from what happens to the next real one.
+ */
+#include "control/value.h"
+#include "control/view.h"
+#include "http/parse.h"
+
+static json_t *refused(const char *why)
+{
+	return json_pack("{s:n, s:s, s:s}", "route", "path", "daemon", "why", why);
+}
+
+static json_t *url_json(const struct config_url *url, const struct http_target *target)
+{
+	struct buf text = {0};
+	buf_printf(&text, strchr(url->host, ':') ? "http://[%s]:%u" : "http://%s:%u", url->host, url->port);
+	buf_append_str(&text, url->base_path);
+	if (target->path_query.ptr[0] == '?')
+		buf_append_char(&text, '/');
+	buf_append_slice(&text, target->path_query);
+	json_t *json = json_text(buf_slice(&text));
+	buf_fini(&text);
+	return json;
+}
+
+/* Where the next request of this route goes, in words. */
+static void side_next(struct control *control, const struct route *route, char *out, size_t size)
+{
+	const struct route_config *config = route_config_of(route);
+	uint32_t weight_bp = policy_weight_bp(&control->policy, route->slot);
+	static const char *const by[] = {
+		[SPLIT_BY_REQUEST] = "dealt out by request",
+		[SPLIT_BY_CLIENT_IP] = "by client address",
+		[SPLIT_BY_HEADER] = "by header",
+		[SPLIT_BY_COOKIE] = "by cookie",
+	};
+	if (weight_bp == 0)
+		snprintf(out, size, "legacy");
+	else if (weight_bp >= PHX_WEIGHT_ONE)
+		snprintf(out, size, "modern");
+	else
+		snprintf(out, size, "modern for %g%% of requests, legacy for the rest, %s%s%s",
+			 weight_bp / 100.0, by[config->split_by], config->split_name ? " " : "",
+			 config->split_name ? config->split_name : "");
+}
+
+json_t *view_trace(struct control *control, struct slice method, struct slice url)
+{
+	struct buf bytes = {.max = 16384};
+	struct http_head head;
+	struct http_target target;
+	buf_printf(&bytes, "%.*s %.*s HTTP/1.1\r\n%s\r\n", SLICE_ARG(method), SLICE_ARG(url),
+		   url.len && url.ptr[0] == '/' ? "Host: localhost\r\n" : "Host: absolute\r\n");
+	http_head_init(&head, 0, HTTP_FIELDS_MAX);
+	enum http_parse_result result =
+		bytes.failed ? HTTP_PARSE_MORE : http_head_parse(&head, bytes.data, bytes.len);
+	json_t *json = NULL;
+	if (result != HTTP_PARSE_DONE) {
+		json = refused(result == HTTP_PARSE_MORE ? "the URL is too long"
+							 : http_refusal_help(&head, result));
+	} else if (http_target_parse(&head, bytes.data, &target)) {
+		json = refused("the URL is not a path or http://host/path");
+	} else {
+		const char *id = control->gateway ? gateway_trace(control->gateway, method, target.authority,
+								  target.path)
+						  : NULL;
+		struct route *route = id ? registry_find(&control->registry, slice_str(id)) : NULL;
+		char side[128] = "";
+		if (route)
+			side_next(control, route, side, sizeof(side));
+		json = !route ? refused("no route matches method, host and path")
+			      : json_pack("{s:s, s:s, s:s, s:o, s:o}", "route", id, "side_next", side, "path",
+					  "daemon", "url_legacy",
+					  url_json(&route_config_of(route)->legacy, &target), "url_modern",
+					  url_json(&route_config_of(route)->modern, &target));
+	}
+	buf_fini(&bytes);
+	return json;
+}
