@@ -201,12 +201,8 @@ static inline void phx_gather_reset(struct phx_head *h)
 static inline void phx_gather(struct phx_head *h, __u8 c)
 {
 	__u32 n = h->token_len++;
-	if (n < 8)
-		h->word[0] |= (__u64)c << (8 * n);
-	else if (n < 16)
-		h->word[1] |= (__u64)c << (8 * (n - 8));
-	else if (n < 24)
-		h->word[2] |= (__u64)c << (8 * (n - 16));
+	if (n < PHX_NAME_BYTES)
+		h->word[n >> 3] |= (__u64)c << (8 * (n & 7));
 }
 
 static inline __u8 phx_lower(__u8 c)

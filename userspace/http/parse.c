@@ -1,53 +1,117 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * parse: see parse.h. The clever part is skip_plain(): while the scanner is inside a value that it does not
- * read, or inside the target's path, eight bytes that are all ordinary cannot change its state, so the
- * position moves on by eight. What is not ordinary goes through phx_head_step() byte by byte.
+ * read, or inside the target's path, bytes that are ordinary cannot change its state, so the
+ * position moves over them, eight at a time. What is not ordinary goes through phx_head_step() byte by byte.
  */
 #include "http/parse.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define ONES  UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
 
-/* Are all eight bytes in 0x21..0x7e? (Bit tricks: Hacker's Delight 6-1.) */
-static bool all_visible(uint64_t word)
+/* In these masks the high bit of a byte is set where it is so; exact for the lowest such byte, and a higher
+ * one may be set for no reason (bit tricks: Hacker's Delight 6-1), which only costs a step. */
+
+/* Bytes that are not in least..0x7e. */
+static uint64_t outside(uint64_t word, unsigned char least)
 {
-	uint64_t below = (word - ONES * 0x21) & ~word; /* high bit where byte < 0x21 */
+	uint64_t below = (word - ONES * least) & ~word;
 	uint64_t del = word ^ (ONES * 0x7f);
 	uint64_t is_del = (del - ONES) & ~del;
-	return ((below | is_del | word) & HIGHS) == 0;
+	return (below | is_del | word) & HIGHS;
 }
 
-/* Does no byte equal c? */
-static bool has_none(uint64_t word, unsigned char c)
+/* Bytes that are c. */
+static uint64_t equal_to(uint64_t word, unsigned char c)
 {
 	uint64_t x = word ^ (ONES * c);
-	return (((x - ONES) & ~x) & HIGHS) == 0;
+	return (x - ONES) & ~x & HIGHS;
+}
+
+/* How many of the eight bytes come before the first marked one. */
+static unsigned before_first(uint64_t mask)
+{
+	return mask ? (unsigned)__builtin_ctzll(mask) / 8 : 8;
+}
+
+static uint64_t load8(const char *at)
+{
+	uint64_t word;
+	memcpy(&word, at, 8);
+	return le64toh(word);
+}
+
+/* ASCII capitals to small letters in all eight bytes; others stay. */
+static uint64_t lower_all(uint64_t word)
+{
+	uint64_t low = word & ~HIGHS;
+	uint64_t from_a = low + ONES * (0x80 - 'A'), behind_z = low + ONES * (0x7f - 'Z');
+	return word | ((from_a ^ behind_z) & ~word & HIGHS) >> 2;
+}
+
+/* To the end of a field name, with the words that phx_gather() would have built from it byte by byte. */
+static void skip_name(struct phx_head *scan, const char *base, size_t len)
+{
+	uint32_t end = scan->pos;
+	while (end < len && phx_byte_is(PHX_TCHAR, (uint8_t)base[end]))
+		end++;
+	uint32_t n = end - scan->name_off;
+	if (scan->name_off + PHX_NAME_BYTES > len) {
+		while (scan->pos < end)
+			phx_gather(scan, phx_lower((uint8_t)base[scan->pos++]));
+		return;
+	}
+	for (uint32_t i = 0; i < PHX_NAME_WORDS; i++) {
+		uint64_t word = lower_all(load8(base + scan->name_off + 8 * i));
+		scan->word[i] = n >= 8 * i + 8 ? word
+				: n > 8 * i    ? word & (~UINT64_C(0) >> (64 - 8 * (n - 8 * i)))
+					       : 0;
+	}
+	scan->token_len = n;
+	scan->pos = end;
+}
+
+/* Through a value that nobody reads, to its CR or whatever is not plain text. */
+static void skip_value(struct phx_head *scan, const char *base, size_t len)
+{
+	unsigned n = 8;
+	while (n == 8 && len - scan->pos >= 8) {
+		n = before_first(outside(load8(base + scan->pos), ' '));
+		/* Spaces count as part of the value when something follows them; the scanner sees to the
+		 * rest. */
+		unsigned text = n;
+		while (text && base[scan->pos + text - 1] == ' ')
+			text--;
+		if (text)
+			scan->value_len = scan->pos + text - scan->value_off;
+		scan->pos += n;
+	}
+}
+
+/* Through the target's path, to its "?", its end or a byte that it may not have. */
+static void skip_path(struct phx_head *scan, const char *base, size_t len)
+{
+	unsigned n = 8;
+	while (n == 8 && len - scan->pos >= 8) {
+		uint64_t word = load8(base + scan->pos);
+		n = before_first(outside(word, '!') | equal_to(word, '?') | equal_to(word, '#') |
+				 equal_to(word, '"') | equal_to(word, '<') | equal_to(word, '>') |
+				 equal_to(word, '\\'));
+		scan->pos += n;
+	}
 }
 
 static void skip_plain(struct phx_head *scan, const char *base, size_t len)
 {
-	uint64_t word;
-	if (scan->state == PHX_AT_VALUE && !phx_field_is_read(scan->field)) {
-		while (len - scan->pos >= 8) {
-			memcpy(&word, base + scan->pos, 8);
-			if (!all_visible(word))
-				break;
-			scan->pos += 8;
-			scan->value_len = scan->pos - scan->value_off;
-		}
-	} else if (scan->state == PHX_AT_TARGET) {
-		while (len - scan->pos >= 8) {
-			memcpy(&word, base + scan->pos, 8);
-			if (!all_visible(word) || !has_none(word, '?') || !has_none(word, '#') ||
-			    !has_none(word, '"') || !has_none(word, '<') || !has_none(word, '>') ||
-			    !has_none(word, '\\'))
-				break;
-			scan->pos += 8;
-		}
-	}
+	if (scan->state == PHX_AT_VALUE && !phx_field_is_read(scan->field))
+		skip_value(scan, base, len);
+	else if (scan->state == PHX_AT_NAME)
+		skip_name(scan, base, len);
+	else if (scan->state == PHX_AT_TARGET)
+		skip_path(scan, base, len);
 }
 
 void http_head_init(struct http_head *head, uint32_t flags, uint16_t field_limit)

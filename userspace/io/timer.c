@@ -3,6 +3,8 @@
  * linked anew from there. */
 #include "io/timer.h"
 
+#include <string.h>
+
 static uint64_t tick_of(uint64_t ns)
 {
 	return ns / TIMER_TICK_NS;
@@ -12,6 +14,7 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < TIMER_SLOTS; i++)
 		list_init(&wheel->slots[i]);
+	memset(wheel->used, 0, sizeof(wheel->used));
 	wheel->tick = tick_of(now_ns);
 	wheel->count = 0;
 }
@@ -34,6 +37,7 @@ static void timer_link(struct timer_wheel *wheel, struct timer *timer)
 		tick = wheel->tick + TIMER_SLOTS - 1;
 	timer->slot_ns = tick * TIMER_TICK_NS;
 	list_push_back(&wheel->slots[tick % TIMER_SLOTS], &timer->link);
+	wheel->used[tick % TIMER_SLOTS / 64] |= UINT64_C(1) << (tick % 64);
 	wheel->count++;
 }
 
@@ -89,13 +93,21 @@ void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ns)
 	}
 }
 
-uint64_t timer_wheel_next_ns(const struct timer_wheel *wheel)
+uint64_t timer_wheel_next_ns(struct timer_wheel *wheel)
 {
 	if (wheel->count == 0)
 		return UINT64_MAX;
-	for (uint64_t tick = wheel->tick + 1; tick < wheel->tick + TIMER_SLOTS; tick++) {
+	for (uint64_t tick = wheel->tick + 1; tick < wheel->tick + TIMER_SLOTS;) {
+		uint64_t *word = &wheel->used[tick % TIMER_SLOTS / 64], bits = *word >> (tick % 64);
+		if (!bits) {
+			tick += 64 - tick % 64;
+			continue;
+		}
+		tick += (unsigned)__builtin_ctzll(bits);
 		if (!list_empty(&wheel->slots[tick % TIMER_SLOTS]))
 			return tick * TIMER_TICK_NS;
+		*word &= ~(UINT64_C(1) << (tick % 64));
+		tick++;
 	}
 	return (wheel->tick + TIMER_SLOTS) * TIMER_TICK_NS;
 }

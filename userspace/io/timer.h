@@ -25,8 +25,9 @@ struct timer {
 
 struct timer_wheel {
 	struct list slots[TIMER_SLOTS];
-	uint64_t tick;	/* the last tick that was worked off */
-	uint32_t count; /* timers linked */
+	uint64_t used[TIMER_SLOTS / 64]; /* bit set: the slot may hold timers; cleared when found empty */
+	uint64_t tick;			 /* the last tick that was worked off */
+	uint32_t count;			 /* timers linked */
 };
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ns);
@@ -43,6 +44,6 @@ static inline bool timer_is_set(const struct timer *timer)
 /* Calls `expired` of all that are due. */
 void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ns);
 /* When to call timer_wheel_run next: a time, or UINT64_MAX when no timer is linked. */
-uint64_t timer_wheel_next_ns(const struct timer_wheel *wheel);
+uint64_t timer_wheel_next_ns(struct timer_wheel *wheel);
 
 #endif
