@@ -104,9 +104,12 @@ struct limits_config {
 	uint32_t idle_timeout_ms;
 	uint32_t upstream_timeout_ms;
 	uint32_t connect_timeout_ms;
-	uint32_t connections;	       /* client connections, all workers together */
-	uint32_t upstream_connections; /* per upstream address, all workers together */
-	uint64_t sample_memory_bytes;  /* bytes that captured exchanges may hold in all */
+	uint32_t min_rate_bytes; /* a second, of a body in either direction, while the client is waited for; 0
+				    = any */
+	uint32_t connections_per_address; /* client connections from one address; 0 = any number */
+	uint32_t connections;		  /* client connections, all workers together */
+	uint32_t upstream_connections;	  /* per upstream address, all workers together */
+	uint64_t sample_memory_bytes;	  /* bytes that captured exchanges may hold in all */
 };
 
 struct config {

@@ -155,6 +155,11 @@ static const struct key_spec limit_keys[] = {
 	 .help = "From the end of a request to the head of its response."},
 	{"connect_timeout_ms", KEY_U32, CONFIG(limits.connect_timeout_ms), "3000", 1, DAY_MS,
 	 .help = "To set up a connection to an upstream."},
+	{"min_rate_bytes", KEY_U32, CONFIG(limits.min_rate_bytes), "100", 0, 1000000000,
+	 .help = "A client that sends or takes a body more slowly, in bytes a second over idle_timeout_ms, "
+		 "is cut; 0: never."},
+	{"connections_per_address", KEY_U32, CONFIG(limits.connections_per_address), "0", 0, 10000000,
+	 .help = "Client connections from one address; 0: any number."},
 	{"connections", KEY_U32, CONFIG(limits.connections), "20000", 1, 10000000,
 	 .help = "Client connections, all workers together."},
 	{"upstream_connections", KEY_U32, CONFIG(limits.upstream_connections), "4096", 1, 10000000,

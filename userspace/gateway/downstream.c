@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/siphash.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,6 +59,13 @@ void downstream_close(struct downstream *down, bool reset)
 	stream_close(&down->stream, reset);
 }
 
+/* The counter that this client's address shares with those of the same hash. */
+static atomic_uint *address_count(const struct downstream *down)
+{
+	uint64_t hash = siphash24(down->worker->policy->key, down->address, down->address_len);
+	return &down->worker->gateway->address_counts[hash % GATEWAY_ADDRESS_COUNTS];
+}
+
 static void on_closed(struct stream *stream)
 {
 	struct downstream *down = container_of(stream, struct downstream, stream);
@@ -68,6 +76,8 @@ static void on_closed(struct stream *stream)
 	worker->downstream_count--;
 	STAT_ADD(worker->stats.connections_active, (uint64_t)-1);
 	atomic_fetch_sub(&worker->gateway->connections, 1);
+	if (down->counted)
+		atomic_fetch_sub(address_count(down), 1);
 	free(down);
 }
 
@@ -406,6 +416,26 @@ static void refuse_connection(struct worker *worker, int fd)
 	close(fd);
 }
 
+/* Counts the connection for its address. True when that is one too many: it was told so and is closing. */
+static bool over_address_limit(struct downstream *down)
+{
+	struct worker *worker = down->worker;
+	uint32_t limit = worker->limits->connections_per_address;
+	if (!limit || !worker->gateway->address_counts)
+		return false;
+	down->counted = true;
+	if (atomic_fetch_add(address_count(down), 1) < limit)
+		return false;
+	STAT_ADD(worker->stats.connections_refused, 1);
+	STAT_ADD(worker->stats.errors[GATEWAY_ERROR_ADDRESS_LIMIT], 1);
+	down->transaction = transaction_create(down);
+	if (down->transaction)
+		downstream_answer(down, 0, GATEWAY_ERROR_ADDRESS_LIMIT, NULL, true);
+	else
+		downstream_close(down, false);
+	return true;
+}
+
 void downstream_accept(struct worker *worker, int fd)
 {
 	struct gateway *gateway = worker->gateway;
@@ -428,6 +458,8 @@ void downstream_accept(struct worker *worker, int fd)
 	list_push_back(&worker->downstreams, &down->link);
 	worker->downstream_count++;
 	STAT_ADD(worker->stats.connections_active, 1);
+	if (over_address_limit(down))
+		return;
 	wait_for_request(down);
 }
 

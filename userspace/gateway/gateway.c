@@ -167,6 +167,7 @@ static void gateway_free(struct gateway *gateway)
 	snapshot_put(gateway->snapshot);
 	endpoints_destroy(gateway->endpoints);
 	free(gateway->workers);
+	free(gateway->address_counts);
 	free(gateway);
 }
 
@@ -240,6 +241,11 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 	gateway->workers = calloc(count, sizeof(*gateway->workers));
 	if (!gateway->workers)
 		goto fail;
+	if (gateway->limits.connections_per_address) {
+		gateway->address_counts = calloc(GATEWAY_ADDRESS_COUNTS, sizeof(*gateway->address_counts));
+		if (!gateway->address_counts)
+			goto fail;
+	}
 	for (; gateway->worker_count < count; gateway->worker_count++) {
 		err = worker_init(&gateway->workers[gateway->worker_count], gateway, gateway->worker_count);
 		if (err) {

@@ -22,6 +22,7 @@
 	X(BAD_REQUEST, "bad_request", 400, "the request is not valid HTTP")                                  \
 	X(HEADER_TIMEOUT, "header_timeout", 408, "the request head did not arrive in time")                  \
 	X(BODY_TIMEOUT, "body_timeout", 408, "the request body stopped arriving")                            \
+	X(BODY_SLOW, "body_slow", 408, "the request body arrives more slowly than limits.min_rate_bytes")    \
 	X(BODY_TOO_LARGE, "body_too_large", 413, "the request body is over limits.body_bytes")               \
 	X(NO_ROUTE, "no_route", 404, "no route matches method, host and path")                               \
 	X(UPSTREAM_CONNECT, "upstream_connect", 502, "the upstream could not be connected to")               \
@@ -35,7 +36,10 @@
 	X(OVERLOAD, "overload", 503, "limits.connections are all in use")                                    \
 	X(DRAINING, "draining", 503, "this gateway is shutting down")                                        \
 	X(CLIENT_GONE, "client_gone", 0, "the client closed before the answer was complete")                 \
-	X(CLIENT_STALLED, "client_stalled", 0, "the client stopped reading its answer")
+	X(CLIENT_STALLED, "client_stalled", 0, "the client stopped reading its answer")                      \
+	X(CLIENT_SLOW, "client_slow", 0,                                                                     \
+	  "the client read its answer more slowly than limits.min_rate_bytes")                               \
+	X(ADDRESS_LIMIT, "address_limit", 503, "limits.connections_per_address are in use by this address")
 
 enum gateway_error {
 #define X(name, word, status, help) GATEWAY_ERROR_##name,

@@ -116,6 +116,34 @@ static void touch(struct transaction *t)
 	timer_set(&t->worker->ring.timers, &t->down->timer, t->worker->ring.now_ns + ms * NS_PER_MS);
 }
 
+/* --- pace --------------------------------------------------------------------------------------------- */
+
+static void pace_begin(const struct transaction *t, struct pace *pace)
+{
+	if (!pace->since_ns)
+		pace->since_ns = t->worker->ring.now_ns;
+}
+
+/*
+ * The wait ended, or is looked at, `bytes` further. Returns true when the client was slower than
+ * limits.min_rate_bytes over a window of idle_timeout_ms of waiting; time in which an upstream was slow does
+ * not count, nor do bytes of an earlier window.
+ */
+static bool pace_too_slow(const struct transaction *t, struct pace *pace, uint64_t bytes)
+{
+	const struct limits_config *limits = t->worker->limits;
+	if (!pace->since_ns)
+		return false;
+	pace->waited_ns += t->worker->ring.now_ns - pace->since_ns;
+	pace->bytes += bytes;
+	pace->since_ns = 0;
+	if (pace->waited_ns < limits->idle_timeout_ms * NS_PER_MS)
+		return false;
+	bool slow = pace->bytes < (uint64_t)limits->min_rate_bytes * (pace->waited_ns / NS_PER_MS) / 1000;
+	pace->waited_ns = pace->bytes = 0;
+	return slow;
+}
+
 static void count_end(struct transaction *t)
 {
 	if (t->error)
@@ -516,6 +544,8 @@ static void read_client(struct transaction *t)
 		return;
 	if (t->request_read && !t->persist && !t->tunnel)
 		return; /* nothing more is wanted: the response's send will tell if the client is gone */
+	if (!t->request_read)
+		pace_begin(t, &t->upload);
 	if (!t->request_read && t->request_body.kind == HTTP_BODY_LENGTH &&
 	    t->request_body.remaining > RING_BUFFER_BYTES)
 		stream_read_large(&down->stream, t->request_body.remaining);
@@ -548,6 +578,10 @@ static void pump_request(struct transaction *t)
 	}
 	if (t->worker->limits->body_bytes && t->request_body.total_bytes > t->worker->limits->body_bytes) {
 		fail(t, GATEWAY_ERROR_BODY_TOO_LARGE, NULL);
+		return;
+	}
+	if (pace_too_slow(t, &t->upload, consumed)) {
+		fail(t, GATEWAY_ERROR_BODY_SLOW, NULL);
 		return;
 	}
 	sample_request_body(t, data, produced);
@@ -697,6 +731,8 @@ static void read_upstream(struct transaction *t)
 static void send_to_client(struct transaction *t, const struct iovec *pieces, unsigned count)
 {
 	t->response_sending = true;
+	t->download_mark = t->down->stream.sent_bytes;
+	pace_begin(t, &t->download);
 	stream_send(&t->down->stream, pieces, count);
 	touch(t);
 }
@@ -992,6 +1028,10 @@ void transaction_client_sent(struct transaction *t, int err)
 		transaction_abort(t, GATEWAY_ERROR_CLIENT_GONE);
 		return;
 	}
+	if (pace_too_slow(t, &t->download, t->down->stream.sent_bytes - t->download_mark) && !t->tunnel) {
+		transaction_abort(t, GATEWAY_ERROR_CLIENT_SLOW);
+		return;
+	}
 	touch(t);
 	if (t->response_interim) {
 		t->response_interim = false;
@@ -1026,12 +1066,20 @@ void transaction_client_sent(struct transaction *t, int err)
 
 void transaction_expired(struct transaction *t)
 {
+	uint64_t taken_bytes = t->down->stream.sent_bytes - t->download_mark;
 	if (t->tunnel) {
 		transaction_abort(t, GATEWAY_ERROR_NONE);
 	} else if (t->response_read && !t->response_sending) {
 		finish(t);
-	} else if (t->response_sending) {
+	} else if (t->response_sending && !taken_bytes) {
 		transaction_abort(t, GATEWAY_ERROR_CLIENT_STALLED);
+	} else if (t->response_sending && pace_too_slow(t, &t->download, taken_bytes)) {
+		transaction_abort(t, GATEWAY_ERROR_CLIENT_SLOW);
+	} else if (t->response_sending) {
+		/* A long piece on a slow line: some of it was taken, so it goes on. */
+		t->download_mark += taken_bytes;
+		pace_begin(t, &t->download);
+		touch(t);
 	} else if (waits_for_client(t)) {
 		fail(t, GATEWAY_ERROR_BODY_TIMEOUT, NULL);
 	} else {

@@ -24,12 +24,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define GATEWAY_LISTENERS_MAX 16
-#define GATEWAY_WORKERS_MAX   256
-#define SHADOWS_PER_WORKER    256
-#define UPSTREAM_IDLE_MS      30000
-#define LINGER_MS	      2000
-#define LINGER_BYTES_MAX      (1u << 20)
+#define GATEWAY_LISTENERS_MAX  16
+#define GATEWAY_WORKERS_MAX    256
+#define SHADOWS_PER_WORKER     256
+#define UPSTREAM_IDLE_MS       30000
+#define GATEWAY_ADDRESS_COUNTS 65536
+#define LINGER_MS	       2000
+#define LINGER_BYTES_MAX       (1u << 20)
 
 /* A memory block for a head being gathered or written. Its size is worker->block_bytes. */
 struct block {
@@ -101,6 +102,9 @@ struct gateway {
 	struct worker *workers;
 	unsigned worker_count;
 	atomic_uint connections; /* client connections, all workers */
+	/* Client connections by address: a counter each for the addresses that share a hash. NULL without
+	 * limits.connections_per_address. */
+	atomic_uint *address_counts;
 	char *listen_text[GATEWAY_LISTENERS_MAX];
 	size_t listen_count;
 	pthread_barrier_t started;
@@ -216,6 +220,7 @@ struct downstream {
 	bool close_after;
 	uint8_t ip_len;
 	uint8_t address_len;
+	bool counted;	     /* in gateway->address_counts */
 	uint8_t address[16]; /* of the client, 4 or 16 bytes, for keyed splits */
 	char ip[46];
 };
@@ -231,6 +236,13 @@ void downstream_close(struct downstream *down, bool reset);
 void downstream_drain(struct worker *worker, bool cut);
 
 /* --- transaction.c ---------------------------------------------------------------------------------- */
+
+/* How fast a body moves while the client, and nobody else, is waited for. */
+struct pace {
+	uint64_t since_ns;  /* the wait that is going on; 0 = none */
+	uint64_t waited_ns; /* in this window */
+	uint64_t bytes;
+};
 
 struct transaction {
 	struct transaction *next_free;
@@ -264,6 +276,8 @@ struct transaction {
 
 	struct exchange *sample;
 	uint64_t begun_ns, begun_wall_ns;
+	struct pace upload, download;
+	uint64_t download_mark; /* stream.sent_bytes when download last looked */
 	char request_id[64];
 	char method_text[32];
 	uint8_t method;	 /* enum phx_method */

@@ -239,14 +239,14 @@ void ring_recv_into(struct ring *ring, struct ring_op *op, int fd, void *data, s
 void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len)
 {
 	struct io_uring_sqe *sqe = take_sqe(ring);
-	io_uring_prep_send(sqe, fd, data, len, MSG_NOSIGNAL | MSG_WAITALL);
+	io_uring_prep_send(sqe, fd, data, len, MSG_NOSIGNAL);
 	io_uring_sqe_set_data(sqe, op);
 }
 
 void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message)
 {
 	struct io_uring_sqe *sqe = take_sqe(ring);
-	io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
+	io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL);
 	io_uring_sqe_set_data(sqe, op);
 }
 

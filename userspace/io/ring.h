@@ -104,7 +104,7 @@ struct ring_buffer ring_large_buffer_get(struct ring *ring);
 
 void ring_accept_start(struct ring *ring, struct ring_op *op, int listen_fd); /* multishot */
 void ring_recv_into(struct ring *ring, struct ring_op *op, int fd, void *data, size_t len);
-/* Sends all of it, or fails (MSG_WAITALL); the bytes stay untouched until `done`. */
+/* Sends what the socket takes, perhaps not all; the bytes stay untouched until `done`. */
 void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len);
 void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message);
 void ring_connect(struct ring *ring, struct ring_op *op, int fd, const struct sockaddr *address,

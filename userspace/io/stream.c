@@ -91,7 +91,7 @@ static void on_sent(struct ring_op *op, int res, uint32_t flags)
 		return;
 	}
 	stream->sent_bytes += (uint64_t)res;
-	/* A short send (a signal, memory pressure): go on where it stopped. */
+	/* A short send (the peer reads slowly): go on where it stopped. sent_bytes shows the progress. */
 	size_t sent = (size_t)res;
 	struct msghdr *message = &stream->message;
 	while (message->msg_iovlen && sent >= message->msg_iov->iov_len) {
