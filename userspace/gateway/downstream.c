@@ -10,7 +10,7 @@
  * answer (RFC 9112 9.6), so after an early answer the connection lingers: half-closed, reading away what
  * comes, for LINGER_MS at most.
  */
-#include "gateway/worker.h"
+#include "gateway/transaction.h"
 
 #include "base/clock.h"
 #include "base/log.h"

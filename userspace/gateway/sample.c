@@ -5,7 +5,7 @@
  * Recording copies bytes that are being forwarded anyway and never holds anything up. When a limit is hit
  * (body over the cap, memory) the sample is given up and counted under its reason; the request goes on.
  */
-#include "gateway/worker.h"
+#include "gateway/transaction.h"
 
 #include "base/clock.h"
 

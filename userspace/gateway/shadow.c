@@ -6,7 +6,7 @@
  * that happens here can be felt by a client. The other side's answer is recorded in the exchange, which then
  * goes to the sink whatever came of it.
  */
-#include "gateway/worker.h"
+#include "gateway/transaction.h"
 
 #include "base/clock.h"
 

@@ -6,7 +6,7 @@
  * ever hands one to another. Leaving happens in three steps that control asks for: drain (accept no more,
  * close what is idle), cut (close everything), and the loop ends when nothing is left.
  */
-#include "gateway/worker.h"
+#include "gateway/transaction.h"
 
 #include "base/clock.h"
 #include "base/log.h"

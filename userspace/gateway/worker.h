@@ -7,7 +7,7 @@
  * inbox.
  *
  *   downstream.c   a client's connection: heads in, answers of our own out
- *   transaction.c  one request's life between a client and an upstream
+ *   transaction.h  one request's life between a client and an upstream
  *   upstream.c     connections to upstreams and their pools
  *   shadow.c       the same request to the other side, for comparison
  */
@@ -205,6 +205,8 @@ enum downstream_state {
 	DOWNSTREAM_CLOSING,
 };
 
+struct transaction;
+
 struct downstream {
 	struct stream stream;
 	struct worker *worker;
@@ -234,93 +236,6 @@ void downstream_answer(struct downstream *down, int status, enum gateway_error e
 /* reset: the peer must not take what it has for the whole. */
 void downstream_close(struct downstream *down, bool reset);
 void downstream_drain(struct worker *worker, bool cut);
-
-/* --- transaction.c ---------------------------------------------------------------------------------- */
-
-/* How fast a body moves while the client, and nobody else, is waited for. */
-struct pace {
-	uint64_t since_ns;  /* the wait that is going on; 0 = none */
-	uint64_t waited_ns; /* in this window */
-	uint64_t bytes;
-};
-
-struct transaction {
-	struct transaction *next_free;
-	struct worker *worker;
-	struct downstream *down;
-	struct upstream_user up;
-	struct snapshot_use *use;
-	const struct snapshot_route *route;
-	struct gateway_route_stats *stats;
-	enum phx_side side;
-	uint32_t step;
-
-	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
-	struct block *head_block; /* the request head, when it came in several pieces */
-	uint32_t head_block_len;
-	struct block *request_block; /* the head as sent on, with the body's first bytes when they fit */
-	size_t request_len;
-	struct http_body request_body;
-	struct block *request_tail; /* a trailer section being sent */
-
-	struct http_head response;
-	struct block *response_head_block; /* a response head that came in several pieces */
-	uint32_t response_head_len;
-	struct block *response_block; /* the head as sent on, or an answer of our own */
-	struct http_body response_body;
-	enum http_body_kind client_body; /* how the body goes to the client */
-	struct block *response_tail;
-	char response_chunk[24];
-	struct ring_buffer response_input; /* from the upstream: bytes [response_off..len) are not consumed */
-	uint32_t response_off;
-
-	struct exchange *sample;
-	uint64_t begun_ns, begun_wall_ns;
-	struct pace upload, download;
-	uint64_t download_mark; /* stream.sent_bytes when download last looked */
-	char request_id[64];
-	char method_text[32];
-	uint8_t method;	 /* enum phx_method */
-	uint8_t minor;	 /* the client's HTTP/1.minor */
-	uint16_t status; /* of the final response; 0 = none yet */
-	uint16_t interims;
-	uint16_t error;	       /* enum gateway_error */
-	bool head_request : 1; /* HEAD */
-	bool synthetic : 1;
-	bool wants_upgrade : 1;
-	bool wants_continue : 1; /* the client waits for a 100 before it sends its body */
-	bool persist : 1;	 /* the client allows another request */
-	bool connected : 1;
-	bool request_sending : 1; /* bytes to the upstream are under way */
-	bool request_read : 1;	  /* the request was read whole */
-	bool request_failed : 1;  /* the upstream takes no more of it */
-	bool replayable : 1;	  /* all that was sent is in request_block */
-	bool retried : 1;
-	bool response_begun : 1; /* bytes of a final response were given to the client */
-	bool response_sending : 1;
-	bool response_read : 1;	   /* the response was read whole */
-	bool response_interim : 1; /* what is being sent is a 1xx */
-	bool upstream_heard : 1;   /* at least one byte came from the upstream */
-	bool upstream_reusable : 1;
-	bool upstream_ended : 1;
-	bool tunnel : 1;
-	bool tunnel_client_done : 1, tunnel_upstream_done : 1;
-};
-
-/* Takes over a request whose head was parsed into t->request from `bytes`; the body's first bytes, if any,
- * are in down->input. */
-struct transaction *transaction_create(struct downstream *down); /* NULL when out of memory */
-void transaction_start(struct transaction *t, const char *bytes);
-void transaction_destroy(struct transaction *t);
-/* Events of the client's side, while a transaction runs. */
-void transaction_client_data(struct transaction *t);
-void transaction_client_end(struct transaction *t, int err);
-void transaction_client_sent(struct transaction *t, int err);
-void transaction_expired(struct transaction *t);
-/* Gives the upstream connection back, and with it the memory that it may still be sending from. */
-void transaction_release_upstream(struct transaction *t, bool reusable);
-/* Cuts both sides. */
-void transaction_abort(struct transaction *t, enum gateway_error error);
 
 /* --- sample.c, shadow.c ----------------------------------------------------------------------------- */
 
