@@ -28,7 +28,7 @@ main      base io http dataplane gateway judge store control admin .
 '
 # header of a library | the folders that may see it
 libraries='
-liburing.h   io
+liburing.h   io tests
 bpf/         dataplane
 xdp/         dataplane
 yaml.h       config tests

@@ -42,6 +42,40 @@ static bool set_literal(struct endpoint *endpoint)
 	return true;
 }
 
+static bool has_address(const struct endpoint *endpoint, const struct addrinfo *a)
+{
+	for (uint32_t i = 0; i < endpoint->address_count; i++) {
+		if (endpoint->addresses[i].len == a->ai_addrlen &&
+		    memcmp(&endpoint->addresses[i].address, a->ai_addr, a->ai_addrlen) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Takes the addresses over when they are others than before, in whatever order. Under endpoint->mutex. */
+static void set_addresses(struct endpoint *endpoint, const struct addrinfo *found)
+{
+	uint32_t n = 0;
+	bool same = true;
+	for (const struct addrinfo *a = found; a && n < ENDPOINT_ADDRESSES_MAX; a = a->ai_next) {
+		if (a->ai_addrlen <= sizeof(endpoint->addresses[0].address)) {
+			same &= has_address(endpoint, a);
+			n++;
+		}
+	}
+	if (same && n == endpoint->address_count)
+		return;
+	n = 0;
+	for (const struct addrinfo *a = found; a && n < ENDPOINT_ADDRESSES_MAX; a = a->ai_next) {
+		if (a->ai_addrlen > sizeof(endpoint->addresses[n].address))
+			continue;
+		memcpy(&endpoint->addresses[n].address, a->ai_addr, a->ai_addrlen);
+		endpoint->addresses[n++].len = a->ai_addrlen;
+	}
+	endpoint->address_count = n;
+	atomic_fetch_add(&endpoint->version, 1);
+}
+
 /* Blocks for as long as the system's resolver does. */
 static void look_up(struct endpoint *endpoint)
 {
@@ -56,14 +90,7 @@ static void look_up(struct endpoint *endpoint)
 		snprintf(endpoint->last_error, sizeof(endpoint->last_error), "name lookup failed: %s",
 			 gai_strerror(err));
 	} else {
-		uint32_t n = 0;
-		for (struct addrinfo *a = found; a && n < ENDPOINT_ADDRESSES_MAX; a = a->ai_next) {
-			if (a->ai_addrlen > sizeof(endpoint->addresses[n].address))
-				continue;
-			memcpy(&endpoint->addresses[n].address, a->ai_addr, a->ai_addrlen);
-			endpoint->addresses[n++].len = a->ai_addrlen;
-		}
-		endpoint->address_count = n;
+		set_addresses(endpoint, found);
 		endpoint->last_error[0] = 0;
 	}
 	pthread_mutex_unlock(&endpoint->mutex);

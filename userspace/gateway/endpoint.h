@@ -35,7 +35,9 @@ struct endpoint {
 	atomic_uint idle;	 /* of these, in pools */
 	atomic_bool down;	 /* the last connection attempt failed on every address */
 	atomic_bool resolve_soon;
-	atomic_uint turn;      /* next address to begin with */
+	atomic_uint turn; /* next address to begin with */
+	atomic_uint
+		version; /* of the set of addresses: idle connections of an older one are not used again */
 	pthread_mutex_t mutex; /* the fields below */
 	struct endpoint_address addresses[ENDPOINT_ADDRESSES_MAX];
 	uint32_t address_count;

@@ -201,7 +201,8 @@ static struct upstream *take_idle(struct upstream_pool *pool, enum upstream_reus
 	struct list *link;
 	while (reuse != UPSTREAM_FRESH && (link = list_pop(&pool->idle))) {
 		struct upstream *upstream = container_of(link, struct upstream, link);
-		if (!upstream->stream.ended && (reuse == UPSTREAM_REUSE || is_open(upstream)))
+		if (!upstream->stream.ended && upstream->version == atomic_load(&pool->endpoint->version) &&
+		    (reuse == UPSTREAM_REUSE || is_open(upstream)))
 			return upstream;
 		upstream_close(upstream, false);
 	}
@@ -231,6 +232,7 @@ enum upstream_acquired upstream_acquire(struct worker *worker, struct endpoint *
 	upstream->worker = worker;
 	upstream->pool = pool;
 	upstream->start = atomic_fetch_add(&endpoint->turn, 1);
+	upstream->version = atomic_load(&endpoint->version);
 	list_init(&upstream->link);
 	timer_init(&upstream->timer, on_timer);
 	int err = connect_next(upstream);

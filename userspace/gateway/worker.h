@@ -158,6 +158,7 @@ struct upstream {
 	struct timer timer;	 /* connecting: give up; idle: close */
 	uint32_t start, attempt; /* which of the addresses */
 	uint32_t requests;
+	uint32_t version; /* of the endpoint's addresses when it was connected */
 	bool idle;
 	bool connecting;
 	bool retry_address; /* the stream is being closed to try the next address */
