@@ -108,7 +108,11 @@ static void wait_for_request(struct downstream *down)
 		return;
 	}
 	set_deadline(down, down->worker->limits->idle_timeout_ms);
-	stream_read(&down->stream);
+	/* A new connection's first request is often here already; the next ones answer our answer. */
+	if (down->requests)
+		stream_read_later(&down->stream);
+	else
+		stream_read(&down->stream);
 }
 
 void downstream_done(struct downstream *down, bool keep)

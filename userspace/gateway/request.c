@@ -20,7 +20,7 @@ static void send_to_upstream(struct transaction *t, const struct iovec *pieces, 
 	stream_send(&t->up.upstream->stream, pieces, count);
 	/* The answer may come at any time from now on, even before the request was sent. */
 	if (!t->response_input.data)
-		stream_read(&t->up.upstream->stream);
+		stream_read_later(&t->up.upstream->stream);
 	transaction_touch(t);
 }
 
@@ -76,6 +76,8 @@ void request_read(struct transaction *t)
 	if (!t->request_read && t->request_body.kind == HTTP_BODY_LENGTH &&
 	    t->request_body.remaining > RING_BUFFER_BYTES)
 		stream_read_large(&down->stream, t->request_body.remaining);
+	else if (t->request_read)
+		stream_read_later(&down->stream);
 	else
 		stream_read(&down->stream);
 }

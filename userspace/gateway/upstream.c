@@ -265,7 +265,7 @@ void upstream_release(struct upstream_user *user, bool reusable)
 	set_idle(upstream, true);
 	list_push_front(&upstream->pool->idle, &upstream->link);
 	timer_set(&worker->ring.timers, &upstream->timer, worker->ring.now_ns + UPSTREAM_IDLE_MS * NS_PER_MS);
-	stream_read(&upstream->stream);
+	stream_read_later(&upstream->stream);
 }
 
 void upstream_pools_close(struct worker *worker)

@@ -79,7 +79,7 @@ static void offer_buffers(struct ring *ring)
 	}
 	for (uint32_t i = ring->offered_count; i > 0 && !list_empty(&ring->starving); i--) {
 		struct ring_recv *recv = container_of(list_pop(&ring->starving), struct ring_recv, starving);
-		ring_recv_start(recv, recv->fd);
+		ring_recv_start(recv, recv->fd, false);
 	}
 }
 
@@ -180,12 +180,14 @@ void ring_recv_init(struct ring_recv *recv, struct ring *ring,
 	list_init(&recv->starving);
 }
 
-void ring_recv_start(struct ring_recv *recv, int fd)
+void ring_recv_start(struct ring_recv *recv, int fd, bool later)
 {
 	recv->fd = fd;
 	struct io_uring_sqe *sqe = take_sqe(recv->ring);
 	io_uring_prep_recv(sqe, fd, NULL, RING_BUFFER_BYTES, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
+	if (later)
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	sqe->buf_group = BUFFER_GROUP;
 	io_uring_sqe_set_data(sqe, &recv->op);
 }

@@ -95,8 +95,9 @@ int ring_turn(struct ring *ring, uint64_t wait_ns);
 
 void ring_recv_init(struct ring_recv *recv, struct ring *ring,
 		    void (*received)(struct ring_recv *recv, int res, struct ring_buffer buffer));
-/* Arms one receive. Not armed already. */
-void ring_recv_start(struct ring_recv *recv, int fd);
+/* Arms one receive. Not armed already. `later`: nothing is there yet for sure, so the kernel need not look
+ * before it waits (IORING_RECVSEND_POLL_FIRST). */
+void ring_recv_start(struct ring_recv *recv, int fd, bool later);
 /* Gives a buffer back. Resets *buffer; harmless for an empty one. */
 void ring_buffer_put(struct ring *ring, struct ring_buffer *buffer);
 /* A large private buffer for ring_recv_into; .data is NULL when there is none left. */

@@ -127,13 +127,23 @@ void stream_connect(struct stream *stream, const struct sockaddr *address, sockl
 	ring_connect(stream->ring, &stream->send, stream->fd, address, address_len);
 }
 
-void stream_read(struct stream *stream)
+static void start_reading(struct stream *stream, bool later)
 {
 	if (stream->reading || stream->ended || stream->closing)
 		return;
 	stream->reading = true;
 	stream->in_flight++;
-	ring_recv_start(&stream->recv, stream->fd);
+	ring_recv_start(&stream->recv, stream->fd, later);
+}
+
+void stream_read(struct stream *stream)
+{
+	start_reading(stream, false);
+}
+
+void stream_read_later(struct stream *stream)
+{
+	start_reading(stream, true);
 }
 
 void stream_read_large(struct stream *stream, uint64_t max_bytes)

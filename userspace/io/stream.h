@@ -60,6 +60,8 @@ void stream_init(struct stream *stream, struct ring *ring, const struct stream_e
 void stream_connect(struct stream *stream, const struct sockaddr *address, socklen_t address_len);
 /* Asks for the next bytes; harmless when already asked, ended or closing. */
 void stream_read(struct stream *stream);
+/* The same, when nothing can be there yet: the other side has to hear something first. Only cheaper. */
+void stream_read_later(struct stream *stream);
 /* The same into a large buffer, at most max_bytes, for long bodies; falls back to stream_read when none is
  * left. */
 void stream_read_large(struct stream *stream, uint64_t max_bytes);
