@@ -7,7 +7,7 @@
 #   tools/NAME.c                   -> $(O)/NAME
 #   tools/demo/NAME.c              -> $(O)/demo/NAME
 #   tools/bench/NAME.c             -> $(O)/bench/NAME
-#   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME
+#   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME (and tests/fuzz/fuzz.mk: the fuzz targets)
 #   userspace/admin/page/*         -> embedded in the library
 # Knobs: CC=gcc|clang  O=build  DEBUG=1  SANITIZE=address,undefined
 
@@ -115,5 +115,7 @@ help: ## this list
 
 clean: ## remove what was built
 	rm -rf $(O)
+
+include tests/fuzz/fuzz.mk
 
 -include $(shell find $(O)/obj -name '*.d' 2>/dev/null)

@@ -26,4 +26,4 @@ fuzz: ## fuzz every parser: SECONDS=60 each, TARGET=name for one
 
 coverage: ## lines and branches that units and corpora reach in http/, judge/ and include/phoenix
 	@tools/setup.sh build test
-	@O=$(O)/coverage tools/coverage.sh
+	@tests/coverage.py --build $(O)/coverage

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin interface without its sockets: requests, divided by RS, one after another against one control with
- * two routes and a data path that takes everything. Every answer is well-formed HTTP and says in JSON what its
- * status says; after all of it the routes still have names and weights in range.
+ * The admin interface without its sockets: requests, divided by RS, one after another against one control
+ * with two routes and a data path that takes everything. Every answer is well-formed HTTP and says in JSON
+ * what its status says; after all of it the routes still have names and weights in range.
  */
 #include "fuzz.h"
 
@@ -16,7 +16,8 @@ static const char config_text[] =
 	"{\"state\":{\"store\":\"memory\"},\"routes\":["
 	"{\"id\":\"a\",\"path\":\"/a\",\"legacy_url\":\"http://127.0.0.1:9001\","
 	"\"modern_url\":\"http://127.0.0.1:9002\",\"arbiter\":{\"enabled\":false}},"
-	"{\"id\":\"m\",\"path\":\"/m/{x}\",\"method\":[\"GET\",\"POST\"],\"legacy_url\":\"http://127.0.0.1:9001\","
+	"{\"id\":\"m\",\"path\":\"/m/{x}\",\"method\":[\"GET\",\"POST\"],\"legacy_url\":\"http://"
+	"127.0.0.1:9001\","
 	"\"modern_url\":\"http://127.0.0.1:9002\"}]}";
 
 struct path {

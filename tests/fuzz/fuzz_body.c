@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A chunked body: however it is cut, the same content comes out, the same bytes are used, and the same is said
- * about what is wrong. Its trailer fields survive being written anew. A body of a given length likewise.
+ * A chunked body: however it is cut, the same content comes out, the same bytes are used, and the same is
+ * said about what is wrong. Its trailer fields survive being written anew. A body of a given length likewise.
  */
 #include "fuzz.h"
 

@@ -138,8 +138,10 @@ FUZZ_TARGET(compare)
 						    {json_type, {SLICE("Content-Encoding"), coding[1]}}};
 		/* Sometimes nobody says that it is JSON. */
 		unsigned first = fuzz_random(&random) % 4 == 0;
-		struct compare_message a = {200, fields[0] + first, 1, slice_of(bodies[0], parts[0].len), false};
-		struct compare_message b = {200, fields[1] + first, 1, slice_of(bodies[1], parts[1].len), false};
+		struct compare_message a = {200, fields[0] + first, 1, slice_of(bodies[0], parts[0].len),
+					    false};
+		struct compare_message b = {200, fields[1] + first, 1, slice_of(bodies[1], parts[1].len),
+					    false};
 		a.field_count += !first && coding[0].len;
 		b.field_count += !first && coding[1].len;
 		struct compare_scratch *scratch = compare_scratch_create();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON pointers: a list of them (a line each), RS, a document. What the compiled set says about every place of
- * the document is what one finds by splitting each pointer and comparing segment by segment.
+ * JSON pointers: a list of them (a line each), RS, a document. What the compiled set says about every place
+ * of the document is what one finds by splitting each pointer and comparing segment by segment.
  */
 #include "fuzz.h"
 

@@ -11,6 +11,8 @@ static void check_fields(const struct http_head *head, const char *bytes, const 
 			 const char *copy_bytes)
 {
 	uint16_t k = 0;
+	for (uint16_t i = 0; i < copy->field_count; i++)
+		FUZZ_CHECK(!fuzz_is_never_written(http_field_name(&copy->fields[i], copy_bytes)));
 	for (uint16_t i = 0; i <= head->field_count; i++) {
 		while (k < copy->field_count &&
 		       fuzz_is_hop_by_hop(http_field_name(&copy->fields[k], copy_bytes)))
@@ -76,7 +78,8 @@ FUZZ_TARGET(response)
 	struct http_body body;
 	http_body_of_response(&body, &head, choice & 1);
 	bool has_length = head.scan.flags & PHX_HEAD_HAS_LENGTH;
-	FUZZ_CHECK(body.kind != HTTP_BODY_LENGTH || (has_length && body.remaining == head.scan.content_length));
+	FUZZ_CHECK(body.kind != HTTP_BODY_LENGTH ||
+		   (has_length && body.remaining == head.scan.content_length));
 	struct forward_response response = {
 		.head = &head,
 		.bytes = bytes,

@@ -20,6 +20,13 @@ static bool is_plain(const struct scenario *s)
 	size_t i;
 	json_t *request, *value;
 	const char *name;
+	/* A value may be put into a path, where these must not be. */
+	for (i = 0; i < s->variable_count; i++) {
+		for (size_t k = 0; s->variables[i].values && k < s->variables[i].count; k++) {
+			if (strpbrk(s->variables[i].values[k], "#<>"))
+				return false;
+		}
+	}
 	json_array_foreach(json_object_get(s->document, "requests"), i, request)
 	{
 		json_object_foreach(json_object_get(request, "headers"), name, value)

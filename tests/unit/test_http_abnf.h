@@ -24,9 +24,9 @@ enum abnf_kind { ABNF_BYTES, ABNF_SEQUENCE, ABNF_CHOICE, ABNF_REPEAT, ABNF_RULE 
 
 struct abnf_node {
 	enum abnf_kind kind;
-	uint64_t set[4];	      /* BYTES: the bytes of which one must come */
-	unsigned least, most;	      /* REPEAT; most 0 = any number */
-	struct slice name;	      /* RULE */
+	uint64_t set[4];		/* BYTES: the bytes of which one must come */
+	unsigned least, most;		/* REPEAT; most 0 = any number */
+	struct slice name;		/* RULE */
 	struct abnf_node *first, *next; /* children */
 };
 
@@ -56,7 +56,8 @@ struct abnf_matcher {
 
 static inline void abnf_die(const char *what, struct slice at)
 {
-	fprintf(stderr, "the grammar is wrong: %s at \"%.*s\"\n", what, (int)(at.len < 40 ? at.len : 40), at.ptr);
+	fprintf(stderr, "the grammar is wrong: %s at \"%.*s\"\n", what, (int)(at.len < 40 ? at.len : 40),
+		at.ptr);
 	exit(1);
 }
 
@@ -104,7 +105,8 @@ static inline void abnf_skip_space(struct slice *s)
 static inline unsigned abnf_number(struct slice *s, int base)
 {
 	unsigned value = 0;
-	while (isxdigit((unsigned char)abnf_peek(s)) && (base == 16 || isdigit((unsigned char)abnf_peek(s)))) {
+	while (isxdigit((unsigned char)abnf_peek(s)) &&
+	       (base == 16 || isdigit((unsigned char)abnf_peek(s)))) {
 		char digit[2] = {abnf_peek(s), 0};
 		value = value * (unsigned)base + (unsigned)strtoul(digit, NULL, 16);
 		abnf_skip(s, 1);
@@ -201,8 +203,7 @@ static inline struct abnf_node *abnf_parse_choice(struct abnf *abnf, struct slic
 {
 	struct abnf_node *choice = abnf_node_make(abnf, ABNF_CHOICE);
 	do {
-		struct abnf_node *sequence =
-			abnf_add_child(choice, abnf_node_make(abnf, ABNF_SEQUENCE));
+		struct abnf_node *sequence = abnf_add_child(choice, abnf_node_make(abnf, ABNF_SEQUENCE));
 		if (abnf_peek(s) == '/')
 			abnf_skip(s, 1);
 		abnf_skip_space(s);
@@ -285,8 +286,8 @@ static inline int abnf_compile(struct abnf *abnf, struct abnf_matcher *matcher, 
 static inline int abnf_compile_from(struct abnf *abnf, struct abnf_matcher *matcher,
 				    const struct abnf_node *child, int next)
 {
-	return child ? abnf_compile(abnf, matcher, child, abnf_compile_from(abnf, matcher, child->next, next)) :
-		       next;
+	return child ? abnf_compile(abnf, matcher, child, abnf_compile_from(abnf, matcher, child->next, next))
+		     : next;
 }
 
 static inline int abnf_compile_repeat(struct abnf *abnf, struct abnf_matcher *matcher,

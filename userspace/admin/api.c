@@ -73,7 +73,7 @@ const struct endpoint api_endpoints[] = {
 	 "the events", handle_events},
 	{"GET", "/admin/datapath", 0, NULL, "Workers, connections, upstreams", "the data path",
 	 handle_data_path},
-	{"GET", "/admin/trace", 0, NULL, "What would happen to a request (?method=, ?url=)",
+	{"GET", "/admin/trace", 0, NULL, "What would happen to a request (?method=GET, ?url=/)",
 	 "its route, the next side, and where it would go", handle_trace},
 	{"GET", "/admin/config", 0, NULL, "The configuration in effect, defaults filled in",
 	 "the configuration", handle_config},

@@ -143,10 +143,8 @@ void handle_data_path(struct request *request, struct response *response)
 void handle_trace(struct request *request, struct response *response)
 {
 	char method[64], url[8192];
-	if (!query_get(request->query, "url", url, sizeof(url))) {
-		respond_problem(response, 400, "url is missing: /admin/trace?method=GET&url=/path", NULL);
-		return;
-	}
+	if (!query_get(request->query, "url", url, sizeof(url)))
+		strcpy(url, "/");
 	if (!query_get(request->query, "method", method, sizeof(method)))
 		strcpy(method, "GET");
 	respond_json(response, 200, view_trace(request->control, slice_str(method), slice_str(url)));

@@ -77,6 +77,11 @@ static struct exchange *exchange_begin(struct transaction *t)
 	exchange->wall_ns = clock_wall_ns();
 	memcpy(exchange->request_id, t->request_id, sizeof(exchange->request_id));
 	buf_append_str(&exchange->method_name, t->method_text);
+	if (exchange->method_name.failed) {
+		exchange_destroy(exchange);
+		count_outcome(t, EXCHANGE_MEMORY);
+		return NULL;
+	}
 	return exchange;
 }
 
@@ -107,7 +112,7 @@ void sample_begin(struct transaction *t, struct slice target)
 	if (!t->sample)
 		return;
 	buf_append_slice(&t->sample->target, target);
-	if (!record_request_fields(t))
+	if (t->sample->target.failed || !record_request_fields(t))
 		submit(t, EXCHANGE_MEMORY);
 }
 

@@ -101,8 +101,7 @@ bool exchange_add_field(struct exchange *exchange, struct exchange_message *mess
 		message->field_max = max;
 	}
 	char *before = message->head.data;
-	if (!grow(exchange, &message->head, name.len + value.len))
-		return false;
+	bool grown = grow(exchange, &message->head, name.len + value.len);
 	if (message->head.data != before) {
 		/* The head moved: its fields lie back to back, so they are found again in order. */
 		char *at = message->head.data;
@@ -114,6 +113,8 @@ bool exchange_add_field(struct exchange *exchange, struct exchange_message *mess
 			at += field->value.len;
 		}
 	}
+	if (!grown)
+		return false;
 	char *at = message->head.data + message->head.len;
 	buf_append_slice(&message->head, name);
 	buf_append_slice(&message->head, value);

@@ -162,7 +162,7 @@ static void on_recv(struct ring_op *op, int res, uint32_t flags)
 			ring->stock[ring->stock_count++] = id;
 		}
 	}
-	if (res == -ENOBUFS) {
+	if (res == -ENOBUFS && !recv->cancelled) {
 		ring->stats.starved++;
 		list_push_back(&ring->starving, &recv->starving);
 		return;
@@ -192,12 +192,15 @@ void ring_recv_start(struct ring_recv *recv, int fd, bool later)
 	io_uring_sqe_set_data(sqe, &recv->op);
 }
 
-bool ring_recv_unstarve(struct ring_recv *recv)
+bool ring_recv_cancel(struct ring_recv *recv)
 {
-	if (list_empty(&recv->starving))
-		return false;
-	list_remove(&recv->starving);
-	return true;
+	if (!list_empty(&recv->starving)) {
+		list_remove(&recv->starving);
+		return true;
+	}
+	recv->cancelled = true;
+	ring_cancel(recv->ring, &recv->op);
+	return false;
 }
 
 void ring_buffer_put(struct ring *ring, struct ring_buffer *buffer)

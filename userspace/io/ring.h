@@ -79,6 +79,7 @@ struct ring_recv {
 	struct ring *ring;
 	struct list starving;
 	int fd;
+	bool cancelled; /* ends with its next completion, whatever that says */
 	/* res > 0: `buffer` holds res bytes and now belongs to the callee. 0: end of stream. < 0: -errno. */
 	void (*received)(struct ring_recv *recv, int res, struct ring_buffer buffer);
 };
@@ -113,7 +114,8 @@ void ring_connect(struct ring *ring, struct ring_op *op, int fd, const struct so
 void ring_read(struct ring *ring, struct ring_op *op, int fd, void *data, size_t len);
 /* Asks the kernel to end `op`; its own completion still comes (-ECANCELED, or what it had reached). */
 void ring_cancel(struct ring *ring, struct ring_op *op);
-/* Ends a receive that waits for a buffer in the ring's own queue; true when it did (no completion comes). */
-bool ring_recv_unstarve(struct ring_recv *recv);
+/* The same for a receive that was started. True when it ended at once, because it waited for a buffer in the
+ * ring's own queue: then `received` is not called. */
+bool ring_recv_cancel(struct ring_recv *recv);
 
 #endif

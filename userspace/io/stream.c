@@ -193,10 +193,8 @@ void stream_close(struct stream *stream, bool reset)
 	if (stream->reading) {
 		if (stream->read_large)
 			ring_cancel(stream->ring, &stream->recv_large);
-		else if (ring_recv_unstarve(&stream->recv))
+		else if (ring_recv_cancel(&stream->recv))
 			stream->reading = false, stream->in_flight--;
-		else
-			ring_cancel(stream->ring, &stream->recv.op);
 	}
 	if (stream->sending)
 		ring_cancel(stream->ring, &stream->send);

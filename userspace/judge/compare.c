@@ -289,9 +289,9 @@ static bool is_json_type(struct slice content_type)
 	       slice_equal_nocase(slice_of(type.ptr + type.len - suffix.len, suffix.len), suffix);
 }
 
-static void compare_header(const struct compare_plan *plan, struct compare_scratch *scratch,
-			   struct slice name, const struct compare_message *legacy,
-			   const struct compare_message *modern, struct compare_result *result)
+static enum compare_reason compare_header(const struct compare_plan *plan, struct compare_scratch *scratch,
+					  struct slice name, const struct compare_message *legacy,
+					  const struct compare_message *modern, struct compare_result *result)
 {
 	struct buf *a = &scratch->header_legacy, *b = &scratch->header_modern;
 	struct slice none = {"", 0};
@@ -299,13 +299,16 @@ static void compare_header(const struct compare_plan *plan, struct compare_scrat
 	buf_reset(a);
 	buf_reset(b);
 	bool has_a = compare_join_header(legacy, name, a), has_b = compare_join_header(modern, name, b);
+	/* What could not be copied whole must not look like a difference. */
+	if (a->failed || b->failed)
+		return COMPARE_REASON_NO_MEMORY;
 	if (!has_a && !has_b)
-		return;
+		return COMPARE_REASON_NONE;
 	if (has_a && has_b) {
 		if (slice_equal(buf_slice(a), buf_slice(b)))
-			return;
+			return COMPARE_REASON_NONE;
 		if (slice_equal(name, SLICE("content-type")) && media_types_equal(buf_slice(a), buf_slice(b)))
-			return;
+			return COMPARE_REASON_NONE;
 	}
 	int len = snprintf(where, sizeof(where), "header:%.*s", SLICE_ARG(name));
 	size_t where_len = (size_t)len < sizeof(where) ? (size_t)len : sizeof(where) - 1;
@@ -321,6 +324,7 @@ static void compare_header(const struct compare_plan *plan, struct compare_scrat
 		redact_header_value(name, buf_slice(b), plan->key, other);
 	report_text(result, kind, slice_of(where, where_len), has_a ? buf_slice(shown) : none,
 		    has_b ? buf_slice(other) : none);
+	return COMPARE_REASON_NONE;
 }
 
 /* ---- bodies ---- */
@@ -467,6 +471,8 @@ static enum compare_reason compare_bodies(const struct compare_plan *plan, struc
 {
 	enum content_coding ca = message_coding(legacy, &scratch->header_legacy);
 	enum content_coding cb = message_coding(modern, &scratch->header_modern);
+	if (scratch->header_legacy.failed || scratch->header_modern.failed)
+		return COMPARE_REASON_NO_MEMORY;
 	bool same_coding =
 		ca != CODING_UNKNOWN
 			? ca == cb
@@ -511,9 +517,9 @@ void compare_messages(const struct compare_plan *plan, struct compare_scratch *s
 		report_text(result, COMPARE_KIND_STATUS, SLICE("status"), slice_str(texts[0]),
 			    slice_str(texts[1]));
 	}
-	for (size_t i = 0; i < plan->header_count; i++)
-		compare_header(plan, scratch, plan->headers[i], legacy, modern, result);
-	if (!legacy->is_head && !modern->is_head)
+	for (size_t i = 0; i < plan->header_count && !reason; i++)
+		reason = compare_header(plan, scratch, plan->headers[i], legacy, modern, result);
+	if (!reason && !legacy->is_head && !modern->is_head)
 		reason = compare_bodies(plan, scratch, legacy, modern, result);
 
 	/* What was found stands, even if the search could not be finished. */
