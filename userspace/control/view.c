@@ -178,14 +178,14 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	const struct migration *m = &route->migration;
 	struct gateway_route_stats stats;
 	control->path.route_stats(control->path.context, route->slot, &stats);
-	struct buf headline = {0}, detail = {0};
-	engine_headline(&control->engine, route, &headline);
-	engine_detail(&control->engine, route, &detail);
 	char etag[ETAG_SIZE];
 	view_etag(route, etag);
 	json_t *json = json_object();
 	if (!json)
 		return NULL;
+	struct buf headline = {0}, detail = {0};
+	engine_headline(&control->engine, route, &headline);
+	engine_detail(&control->engine, route, &detail);
 	add(json, "id", json_text(slice_str(config->id)));
 	add(json, "methods", strings_json(&config->methods));
 	add(json, "path", json_text(slice_str(config->path)));
@@ -335,8 +335,6 @@ static json_t *status_json(struct control *control)
 	const char *text;
 	for (size_t i = 0; control->gateway && (text = gateway_listen_text(control->gateway, i)); i++)
 		json_array_append_new(listen, json_string(text));
-	struct buf headline = {0};
-	control_headline(control, &headline);
 	uint64_t errors = 0;
 	for (unsigned i = 1; i < GATEWAY_ERROR_COUNT; i++)
 		errors += stats.errors[i];
@@ -355,6 +353,8 @@ static json_t *status_json(struct control *control)
 	add(json, "store",
 	    json_pack("{s:s, s:b, s:o}", "kind", kinds[control->config->state.kind], "ok", control->state.ok,
 		      "error", json_text_or_null(control->state.error)));
+	struct buf headline = {0};
+	control_headline(control, &headline);
 	add(json, "headline", text_of(&headline));
 	add(json, "totals", totals_json(control, errors));
 	return json;

@@ -168,6 +168,10 @@ static size_t write_answer(const struct transaction *t, int status, enum gateway
 		buf_append_json(&body, slice_str(t->request_id));
 	}
 	buf_append_str(&body, "}\n");
+	if (body.failed) {
+		buf_fini(&body);
+		return 0;
+	}
 	int n = snprintf(out, cap,
 			 "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
 			 "Cache-Control: no-store\r\n%s%s\r\n%s",
@@ -473,7 +477,9 @@ void downstream_drain(struct worker *worker, bool cut)
 	while (link != &worker->downstreams) {
 		struct downstream *down = container_of(link, struct downstream, link);
 		link = link->next;
-		if (cut || down->state == DOWNSTREAM_IDLE)
+		if (cut && down->state == DOWNSTREAM_BUSY)
+			transaction_abort(down->transaction, GATEWAY_ERROR_DRAINING);
+		else if (cut || down->state == DOWNSTREAM_IDLE)
 			downstream_close(down, false);
 		else if (down->transaction)
 			down->transaction->persist = false;

@@ -194,21 +194,29 @@ static void raise_open_files(const struct limits_config *limits)
 		 (unsigned long long)want);
 }
 
+/* On failure the workers that run are still there, and worker_count says how many. */
 static int start_workers(struct gateway *gateway, struct buf *why)
 {
 	unsigned started = 0;
-	pthread_barrier_init(&gateway->started, NULL, gateway->worker_count + 1);
-	for (; started < gateway->worker_count; started++) {
-		int err = pthread_create(&gateway->workers[started].thread, NULL, worker_main,
-					 &gateway->workers[started]);
-		if (err) {
-			/* A barrier cannot be left with fewer than it was made for. */
-			log_error("gateway", "cannot start worker %u: %s", started, strerror(err));
-			abort();
-		}
+	int failed = 0;
+	sem_init(&gateway->started, 0, 0);
+	while (started < gateway->worker_count && !failed) {
+		struct worker *worker = &gateway->workers[started];
+		failed = pthread_create(&worker->thread, NULL, worker_main, worker);
+		started += !failed;
 	}
-	pthread_barrier_wait(&gateway->started);
-	pthread_barrier_destroy(&gateway->started);
+	for (unsigned w = 0; w < started; w++) {
+		while (sem_wait(&gateway->started))
+			; /* a signal */
+	}
+	if (failed) {
+		buf_printf(why, "cannot start worker %u of %u: %s", started + 1, gateway->worker_count,
+			   strerror(failed));
+		for (unsigned w = started; w < gateway->worker_count; w++)
+			worker_fini(&gateway->workers[w]);
+		gateway->worker_count = started;
+		return -failed;
+	}
 	for (unsigned w = 0; w < gateway->worker_count; w++) {
 		int err = gateway->workers[w].start_result;
 		if (err) {
@@ -249,6 +257,7 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 	for (; gateway->worker_count < count; gateway->worker_count++) {
 		err = worker_init(&gateway->workers[gateway->worker_count], gateway, gateway->worker_count);
 		if (err) {
+			worker_fini(&gateway->workers[gateway->worker_count]);
 			buf_printf(why, "cannot prepare a worker: %s", strerror(-err));
 			goto fail;
 		}

@@ -102,7 +102,9 @@ void request_pump(struct transaction *t)
 		t->wants_continue = false;
 	down->input_off += (uint32_t)consumed;
 	if (result == HTTP_BODY_REFUSED) {
-		transaction_fail(t, GATEWAY_ERROR_BAD_REQUEST, t->request_body.why);
+		transaction_fail(t,
+				 t->request_body.no_memory ? GATEWAY_ERROR_MEMORY : GATEWAY_ERROR_BAD_REQUEST,
+				 t->request_body.why);
 		return;
 	}
 	if (t->worker->limits->body_bytes && t->request_body.total_bytes > t->worker->limits->body_bytes) {

@@ -172,7 +172,9 @@ static bool response_piece(struct transaction *t, struct iovec *pieces, unsigned
 	enum http_body_result result = http_body_read(&t->response_body, data, len, &consumed, &produced);
 	t->response_off += (uint32_t)consumed;
 	if (result == HTTP_BODY_REFUSED) {
-		transaction_fail(t, GATEWAY_ERROR_UPSTREAM_INVALID, t->response_body.why);
+		transaction_fail(
+			t, t->response_body.no_memory ? GATEWAY_ERROR_MEMORY : GATEWAY_ERROR_UPSTREAM_INVALID,
+			t->response_body.why);
 		return false;
 	}
 	t->response_read = result == HTTP_BODY_END;

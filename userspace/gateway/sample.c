@@ -139,7 +139,7 @@ void sample_response_body(struct transaction *t, const char *data, size_t len)
 		submit(t, t->sample->outcome);
 }
 
-static bool is_upstream_error(unsigned error)
+bool transaction_error_is_upstreams(unsigned error)
 {
 	return error == GATEWAY_ERROR_UPSTREAM_CONNECT || error == GATEWAY_ERROR_UPSTREAM_CLOSED ||
 	       error == GATEWAY_ERROR_UPSTREAM_INVALID || error == GATEWAY_ERROR_UPSTREAM_RESOLVE ||
@@ -148,7 +148,8 @@ static bool is_upstream_error(unsigned error)
 
 void sample_finish(struct transaction *t)
 {
-	if (is_upstream_error(t->error) && t->side == PHX_MODERN && t->route->config->mirror.sample_bp) {
+	if (transaction_error_is_upstreams(t->error) && t->side == PHX_MODERN &&
+	    t->route->config->mirror.sample_bp) {
 		/* Evidence whether the request was sampled or not: modern had it and failed. Without this, a
 		 * modern side that died at full weight would leave nothing to judge by. */
 		if (!t->sample)
@@ -159,7 +160,7 @@ void sample_finish(struct transaction *t)
 	}
 	if (!t->sample)
 		return;
-	if (is_upstream_error(t->error)) {
+	if (transaction_error_is_upstreams(t->error)) {
 		submit(t, EXCHANGE_SERVED_FAILED);
 	} else if (t->error || !t->response_read) {
 		submit(t, EXCHANGE_CLIENT_GONE);

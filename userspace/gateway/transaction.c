@@ -165,7 +165,7 @@ void transaction_fail(struct transaction *t, enum gateway_error error, const cha
 	transaction_release_upstream(t, false);
 	if (t->response_begun || t->response_sending) {
 		transaction_abort(t,
-				  error == GATEWAY_ERROR_CLIENT_STALLED ? error : GATEWAY_ERROR_UPSTREAM_CUT);
+				  transaction_error_is_upstreams(error) ? GATEWAY_ERROR_UPSTREAM_CUT : error);
 		return;
 	}
 	t->error = (uint16_t)error;

@@ -137,6 +137,8 @@ size_t body_pieces_copy(char *out, const struct iovec *pieces, unsigned count);
 
 /* Gives the upstream connection back, and with it the memory that it may still be sending from. */
 void transaction_release_upstream(struct transaction *t, bool reusable);
+/* Is it the upstream that went wrong? What a client does must never count against modern. */
+bool transaction_error_is_upstreams(unsigned error);
 /* Cuts both sides. */
 void transaction_abort(struct transaction *t, enum gateway_error error);
 

@@ -19,6 +19,7 @@
 
 #define FREE_BLOCKS_MAX 256
 #define ACCEPT_RETRY_MS 100
+#define ACCEPT_TOLD_MS	10000
 
 /* --- stocks ------------------------------------------------------------------------------------------- */
 
@@ -88,6 +89,15 @@ static void accept_start(struct listener *listener)
 	ring_accept_start(&listener->worker->ring, &listener->accept, listener->fd);
 }
 
+static void on_accept_timer(struct timer *timer)
+{
+	struct worker *worker = container_of(timer, struct worker, accept_timer);
+	for (unsigned i = 0; i < worker->listener_count && !worker->draining; i++) {
+		if (!worker->listeners[i].armed)
+			accept_start(&worker->listeners[i]);
+	}
+}
+
 static void on_accept(struct ring_op *op, int res, uint32_t flags)
 {
 	struct listener *listener = container_of(op, struct listener, accept);
@@ -99,13 +109,20 @@ static void on_accept(struct ring_op *op, int res, uint32_t flags)
 	listener->armed = false;
 	if (worker->draining)
 		return;
-	if (res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS) {
-		/* Trying at once would spin: the next turn of the loop arms it again. */
-		log_warn("gateway",
-			 "accept: %s; raise the limit of open files (LimitNOFILE) or lower "
-			 "limits.connections",
-			 strerror(-res));
-		usleep(1000);
+	if (res < 0 && res != -ECANCELED && res != -ECONNABORTED) {
+		/* Trying at once would spin, and say so each time. */
+		if (worker->ring.now_ns - worker->accept_told_ns > ACCEPT_TOLD_MS * NS_PER_MS ||
+		    !worker->accept_told_ns) {
+			worker->accept_told_ns = worker->ring.now_ns;
+			log_warn("gateway",
+				 "accept: %s; new connections wait; raise the limit of open files "
+				 "(LimitNOFILE) "
+				 "or lower limits.connections",
+				 strerror(-res));
+		}
+		timer_set(&worker->ring.timers, &worker->accept_timer,
+			  worker->ring.now_ns + ACCEPT_RETRY_MS * NS_PER_MS);
+		return;
 	}
 	accept_start(listener);
 }
@@ -225,10 +242,11 @@ void *worker_main(void *argument)
 	pthread_setname_np(pthread_self(), name);
 	int err = ring_init(&worker->ring, &options);
 	worker->start_result = err;
-	pthread_barrier_wait(&worker->gateway->started);
+	sem_post(&worker->gateway->started);
 	if (err)
 		return NULL;
 	inbox_arm(worker);
+	timer_init(&worker->accept_timer, on_accept_timer);
 	for (unsigned i = 0; i < worker->listener_count; i++) {
 		worker->listeners[i].worker = worker;
 		worker->listeners[i].accept.done = on_accept;

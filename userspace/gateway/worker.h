@@ -22,6 +22,7 @@
 #include "io/stream.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #define GATEWAY_LISTENERS_MAX  16
@@ -60,6 +61,8 @@ struct worker {
 	pthread_t thread;
 	struct ring ring;
 	struct listener listeners[GATEWAY_LISTENERS_MAX];
+	struct timer accept_timer; /* accepting failed: again a little later */
+	uint64_t accept_told_ns;   /* when that was last said */
 	unsigned listener_count;
 	const struct limits_config *limits;
 	struct policy *policy;
@@ -107,7 +110,7 @@ struct gateway {
 	atomic_uint *address_counts;
 	char *listen_text[GATEWAY_LISTENERS_MAX];
 	size_t listen_count;
-	pthread_barrier_t started;
+	sem_t started;	       /* posted by each worker when its ring is up, or is not */
 	pthread_mutex_t mutex; /* snapshot */
 	struct snapshot *snapshot;
 };

@@ -69,8 +69,10 @@ static enum http_body_result trailer_byte(struct http_body *body, char c)
 {
 	if (!body->trailer) {
 		body->trailer = malloc(sizeof(*body->trailer));
-		if (!body->trailer)
+		if (!body->trailer) {
+			body->no_memory = true;
 			return refuse(body, "no memory for a trailer section");
+		}
 		body->trailer->len = 0;
 		http_head_init(&body->trailer->head, PHX_HEAD_TRAILER, HTTP_TRAILER_FIELDS_MAX);
 	}

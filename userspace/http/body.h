@@ -41,6 +41,7 @@ struct http_body {
 	uint64_t remaining;   /* LENGTH: bytes to come; CHUNKED: bytes to come of this chunk */
 	uint64_t total_bytes; /* content so far */
 	const char *why;      /* after REFUSED */
+	bool no_memory;	      /* after REFUSED: not the peer's fault */
 	uint32_t line_bytes;
 	uint32_t excess_bytes; /* of chunk lines over the content they carried */
 	uint8_t state;
