@@ -26,7 +26,7 @@ import time
 
 from lib.case import Bench, check, equal, table, timeout
 from lib.net import Client, Cut, Malformed, chunks, wait_for
-from lib.process import Gateway, Nginx, need, route, scratch
+from lib.process import Skip, Gateway, Nginx, need, route, scratch
 from lib.upstream import Upstream
 
 SUBJECTS = ("phoenix",)
@@ -251,6 +251,8 @@ def faulty_gateway(env, sanitized=True, start=True, **config):
 
 
 def setup():
+    if not os.environ.get("PHX_LONG"):
+        raise Skip("injects faults for a minute and measures latency: set PHX_LONG=1, on an idle machine")
     env = Bench()
     env.faults = env.own(Faults())
     env.up = env.own(Upstream(behave))
