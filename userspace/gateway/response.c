@@ -345,8 +345,8 @@ void transaction_client_sent(struct transaction *t, int err)
 		else
 			read_upstream(t);
 	} else if (t->response_read) {
-		/* The answer may have overtaken the news that a short request was sent; a long one that is still
-		 * under way is not being taken, and nobody waits for it. */
+		/* The answer may have overtaken the news that a short request was sent; a long one that is
+		 * still under way is not being taken, and nobody waits for it. */
 		bool overtaken = t->request_read && t->request_sending &&
 				 t->request_body.total_bytes < RING_BUFFER_BYTES;
 		if (!overtaken)
