@@ -3,6 +3,7 @@
 #include "test_control_support.h"
 
 #include "control/differences.h"
+#include "control/example.h"
 
 static const char one_route[] =
 	"{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
@@ -177,6 +178,71 @@ TEST(differences_are_grouped_and_redacted)
 	CHECK_INT(json_array_size(top), 1);
 	CHECK_STR(json_get_str(json_array_get(top, 0), "pointer"), "/data/*/fee");
 	json_decref(top);
+	fake_stop(&fake);
+}
+
+static json_t *smallest_of(struct fake *fake, const char *id, size_t group)
+{
+	facts_settle(fake->control->facts);
+	json_t *list = facts_differences(fake->control->facts, fake_route(fake, id)->slot);
+	json_t *smallest = json_incref(json_object_get(json_array_get(list, group), "smallest"));
+	json_decref(list);
+	return smallest;
+}
+
+TEST(the_smallest_failing_pair_is_kept_whole)
+{
+	static struct fake fake;
+	fake_start(&fake,
+		   "{\"state\":{\"store\":\"memory\"},\"routes\":[{\"id\":\"a\",\"path\":\"/a\"," FAKE_URLS
+		   ",\"compare\":{\"redact\":[\"/card\"]}}]}");
+	struct route *route = fake_route(&fake, "a");
+	char legacy[6000], modern[6000];
+	/* A large one first, then smaller ones, then larger ones again. */
+	static const unsigned pads[] = {5000, 3000, 40, 90, 4000};
+	for (size_t i = 0; i < sizeof(pads) / sizeof(pads[0]); i++) {
+		snprintf(legacy, sizeof(legacy), "{\"v\":1,\"pad\":\"%0*d\"}", (int)pads[i], 0);
+		snprintf(modern, sizeof(modern), "{\"v\":2,\"pad\":\"%0*d\"}", (int)pads[i], 0);
+		struct exchange *e = fake_exchange(&fake, route, PHX_LEGACY, legacy, modern);
+		e->request.field_count = 0; /* no secret in this one */
+		fake_submit(&fake, e);
+		json_t *smallest = smallest_of(&fake, "a", 0);
+		unsigned least = pads[i];
+		for (size_t j = 0; j < i; j++)
+			least = pads[j] < least ? pads[j] : least;
+		snprintf(legacy, sizeof(legacy), "{\"v\":1,\"pad\":\"%0*d\"}", (int)least, 0);
+		CHECK_STR(json_get_str(smallest, "legacy_body"), legacy);
+		CHECK(json_get_bool(smallest, "complete"));
+		CHECK_STR(json_get_str(json_object_get(smallest, "legacy_headers"), "content-type"),
+			  "application/json");
+		json_decref(smallest);
+	}
+	/* Smaller, but with a secret in its request: it cannot be asked again, and says so. */
+	fake_submit(&fake, fake_exchange(&fake, route, PHX_LEGACY, "{\"v\":1}", "{\"v\":2}"));
+	json_t *smallest = smallest_of(&fake, "a", 0);
+	CHECK_STR(json_get_str(smallest, "modern_body"), "{\"v\":2}");
+	CHECK(!json_get_bool(smallest, "complete"));
+	json_decref(smallest);
+	/* A body beyond the limit is cut, and one with a redacted place is not what was sent. */
+	char *large = malloc(2 * EXAMPLE_CASE_BYTES_MAX);
+	snprintf(large, 2 * EXAMPLE_CASE_BYTES_MAX, "{\"w\":\"%0*d\"}", EXAMPLE_CASE_BYTES_MAX, 0);
+	struct exchange *e = fake_exchange(&fake, route, PHX_LEGACY, large, "{\"w\":2}");
+	e->request.field_count = 0;
+	fake_submit(&fake, e);
+	free(large);
+	smallest = smallest_of(&fake, "a", 1);
+	CHECK(!json_get_bool(smallest, "complete"));
+	CHECK(strlen(json_get_str(smallest, "legacy_body")) <= EXAMPLE_CASE_BYTES_MAX);
+	json_decref(smallest);
+	e = fake_exchange(&fake, route, PHX_LEGACY, "{\"u\":1,\"card\":\"4111\"}",
+			  "{\"u\":2,\"card\":\"4111\"}");
+	e->request.field_count = 0;
+	fake_submit(&fake, e);
+	smallest = smallest_of(&fake, "a", 2);
+	CHECK(smallest && !json_get_bool(smallest, "complete"));
+	CHECK(!strstr(json_get_str(smallest, "legacy_body"), "4111"));
+	json_decref(smallest);
+	facts_unmount(fake.control->facts, route->slot);
 	fake_stop(&fake);
 }
 

@@ -23,6 +23,7 @@ void difference_set_fini(struct difference_set *set)
 		struct difference_group *group = set->groups[i];
 		for (unsigned e = 0; e < group->examples; e++)
 			json_decref(group->example[e]);
+		json_decref(group->smallest);
 		free(group->pointer);
 		free(group);
 	}
@@ -45,20 +46,33 @@ static struct difference_group *group_create(struct slice pointer, const char *k
 	return group;
 }
 
+/* The index, or `count` when there is none. */
+static unsigned find_group(const struct difference_set *set, struct slice pointer, const char *kind,
+			   uint64_t hash)
+{
+	unsigned i = 0;
+	for (; i < set->count; i++) {
+		const struct difference_group *g = set->groups[i];
+		if (g->hash == hash && strcmp(g->kind, kind) == 0 &&
+		    slice_equal(slice_str(g->pointer), pointer))
+			break;
+	}
+	return i;
+}
+
+struct difference_group *difference_set_find(const struct difference_set *set, struct slice pointer,
+					     const char *kind)
+{
+	unsigned i = find_group(set, pointer, kind, siphash24(group_key, pointer.ptr, pointer.len));
+	return i < set->count ? set->groups[i] : NULL;
+}
+
 int difference_set_count(struct difference_set *set, struct slice pointer, const char *kind, bool ignored,
 			 uint32_t step, uint64_t wall_ns)
 {
 	uint64_t hash = siphash24(group_key, pointer.ptr, pointer.len);
-	struct difference_group *group = NULL;
-	unsigned i = 0;
-	for (; i < set->count; i++) {
-		struct difference_group *g = set->groups[i];
-		if (g->hash == hash && strcmp(g->kind, kind) == 0 &&
-		    slice_equal(slice_str(g->pointer), pointer)) {
-			group = g;
-			break;
-		}
-	}
+	unsigned i = find_group(set, pointer, kind, hash);
+	struct difference_group *group = i < set->count ? set->groups[i] : NULL;
 	if (!group) {
 		if (set->count < DIFFERENCE_GROUPS_MAX)
 			group = group_create(pointer, kind, hash);
@@ -102,12 +116,29 @@ int64_t difference_group_keep(struct difference_group *group, json_t *example, s
 	return grown;
 }
 
+bool difference_group_wants_smallest(const struct difference_group *group, size_t size)
+{
+	return !group->smallest || size < group->smallest_size;
+}
+
+int64_t difference_group_keep_smallest(struct difference_group *group, json_t *example, size_t bytes,
+				       size_t size)
+{
+	int64_t grown = (int64_t)bytes - (int64_t)group->smallest_bytes;
+	json_decref(group->smallest);
+	group->smallest = example;
+	group->smallest_bytes = bytes;
+	group->smallest_size = size;
+	return grown;
+}
+
 size_t difference_set_bytes(const struct difference_set *set)
 {
 	size_t bytes = 0;
 	for (unsigned i = 0; i < set->count; i++) {
 		for (unsigned e = 0; e < set->groups[i]->examples; e++)
 			bytes += set->groups[i]->example_bytes[e];
+		bytes += set->groups[i]->smallest_bytes;
 	}
 	return bytes;
 }
@@ -146,10 +177,11 @@ static json_t *group_to_json(const struct difference_group *group)
 	for (unsigned i = 0; examples && i < group->examples; i++)
 		json_array_append(examples, group->example[i]);
 	json_t *json =
-		json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:b, s:o}", "key", json_text(buf_slice(&key)),
+		json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:b, s:o, s:o}", "key", json_text(buf_slice(&key)),
 			  "pointer", json_text(slice_str(group->pointer)), "kind", group->kind, "count",
 			  (json_int_t)group->count, "first_at", json_time(group->first_wall_ns), "last_at",
-			  json_time(group->last_wall_ns), "ignored", group->ignored, "examples", examples);
+			  json_time(group->last_wall_ns), "ignored", group->ignored, "examples", examples,
+			  "smallest", group->smallest ? json_incref(group->smallest) : json_null());
 	buf_fini(&key);
 	return json;
 }

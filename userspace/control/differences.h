@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * differences: what differed on a route, grouped by place and kind, with a few redacted examples of each.
+ * differences: what differed on a route, grouped by place and kind, with a few redacted examples of each, and
+ * the smallest one whole.
  *
  * Bounded: so many groups, examples of each, and bytes of examples in all routes together; what does not fit
  * is counted. For "what would ignoring these pointers change?" each mismatch is also remembered as the set
@@ -32,6 +33,9 @@ struct difference_group {
 	json_t *example[DIFFERENCE_EXAMPLES_MAX]; /* immutable objects */
 	size_t example_bytes[DIFFERENCE_EXAMPLES_MAX];
 	uint64_t example_wall_ns; /* when the newest was taken */
+	json_t *smallest;	  /* the smallest exchange that showed it, whole: a test case; or NULL */
+	size_t smallest_bytes;	  /* of the object */
+	size_t smallest_size;	  /* example_size() of its exchange */
 };
 
 struct difference_signature {
@@ -52,11 +56,19 @@ void difference_set_fini(struct difference_set *set);
 /* Counts one difference. Returns the group's index, or -1 when there is no room. */
 int difference_set_count(struct difference_set *set, struct slice pointer, const char *kind, bool ignored,
 			 uint32_t step, uint64_t wall_ns);
+/* NULL when there is none. */
+struct difference_group *difference_set_find(const struct difference_set *set, struct slice pointer,
+					     const char *kind);
 /* Should the group get an example of what happens now? The first few, then the newest once a second. */
 bool difference_group_wants(const struct difference_group *group, uint64_t wall_ns);
 /* Takes the reference. Returns by how many bytes the examples grew (negative when they shrank). */
 int64_t difference_group_keep(struct difference_group *group, json_t *example, size_t bytes,
 			      uint64_t wall_ns);
+/* Is an exchange of this size smaller than the smallest one so far? */
+bool difference_group_wants_smallest(const struct difference_group *group, size_t size);
+/* Takes the reference; the one before goes. Returns as difference_group_keep(). */
+int64_t difference_group_keep_smallest(struct difference_group *group, json_t *example, size_t bytes,
+				       size_t size);
 /* Bytes of all examples. */
 size_t difference_set_bytes(const struct difference_set *set);
 /* Records which groups a mismatch touched. */

@@ -5,8 +5,14 @@
 #include "control/value.h"
 #include "judge/redact.h"
 
-static json_t *body_text(const struct compare_plan *plan, struct compare_scratch *scratch,
-			 const struct exchange_message *message, size_t max_bytes)
+/* What one example is made with. */
+struct maker {
+	const struct compare_plan *plan;
+	struct compare_scratch *scratch;
+	bool complete; /* so far everything is shown as it was sent */
+};
+
+static json_t *body_text(struct maker *maker, const struct exchange_message *message, size_t max_bytes)
 {
 	struct compare_message view = {
 		.status = message->status,
@@ -15,17 +21,20 @@ static json_t *body_text(const struct compare_plan *plan, struct compare_scratch
 		.body = buf_slice(&message->body),
 	};
 	struct buf decoded = {0}, out = {0};
-	redact_body(plan, scratch, compare_decode_body(plan, scratch, &view, &decoded), max_bytes, &out);
+	struct slice body = compare_decode_body(maker->plan, maker->scratch, &view, &decoded);
+	redact_body(maker->plan, maker->scratch, body, max_bytes, &out);
+	maker->complete &= !out.failed && slice_equal(buf_slice(&out), body);
 	json_t *text = json_text(slice_of(buf_cstr(&out), out.len));
 	buf_fini(&decoded);
 	buf_fini(&out);
 	return text;
 }
 
-static json_t *header_fields(const struct compare_plan *plan, const struct exchange_message *message)
+static json_t *header_fields(struct maker *maker, const struct exchange_message *message)
 {
 	json_t *json = json_object();
 	struct buf name = {0}, value = {0};
+	maker->complete &= message->field_count <= EXAMPLE_FIELDS_MAX;
 	for (size_t i = 0; json && i < message->field_count && i < EXAMPLE_FIELDS_MAX; i++) {
 		const struct header_field *field = &message->fields[i];
 		buf_reset(&name);
@@ -34,7 +43,8 @@ static json_t *header_fields(const struct compare_plan *plan, const struct excha
 			char letter = field->name.ptr[c];
 			buf_append_char(&name, letter >= 'A' && letter <= 'Z' ? (char)(letter + 32) : letter);
 		}
-		redact_header_value(field->name, field->value, compare_plan_key(plan), &value);
+		redact_header_value(field->name, field->value, compare_plan_key(maker->plan), &value);
+		maker->complete &= value.len <= 256 && slice_equal(buf_slice(&value), field->value);
 		if (value.len > 256)
 			value.len = 256;
 		json_object_set_new(json, buf_cstr(&name), json_text(slice_of(buf_cstr(&value), value.len)));
@@ -56,13 +66,23 @@ static json_t *status_or_null(int status)
 	return status > 0 ? json_integer(status) : json_null();
 }
 
+size_t example_size(const struct exchange *exchange)
+{
+	return exchange->target.len + exchange->request.body.len + exchange->served.body.len +
+	       exchange->shadow.body.len;
+}
+
 json_t *example_make(const struct compare_plan *plan, struct compare_scratch *scratch,
-		     struct exchange *exchange, const struct compare_difference *difference, size_t *bytes)
+		     struct exchange *exchange, const struct compare_difference *difference,
+		     enum example_purpose purpose, size_t *bytes)
 {
 	const struct exchange_message *legacy = exchange_response(exchange, PHX_LEGACY);
 	const struct exchange_message *modern = exchange_response(exchange, PHX_MODERN);
 	struct slice method = slice_of(buf_cstr(&exchange->method_name), exchange->method_name.len);
 	struct slice target = slice_of(buf_cstr(&exchange->target), exchange->target.len);
+	struct maker maker = {plan, scratch, target.len <= 1024};
+	size_t request_max = purpose == EXAMPLE_CASE ? EXAMPLE_CASE_BYTES_MAX : EXAMPLE_REQUEST_BYTES_MAX;
+	size_t body_max = purpose == EXAMPLE_CASE ? EXAMPLE_CASE_BYTES_MAX : EXAMPLE_BODY_BYTES_MAX;
 	if (target.len > 1024)
 		target.len = 1024;
 	json_t *json = json_pack(
@@ -73,12 +93,19 @@ json_t *example_make(const struct compare_plan *plan, struct compare_scratch *sc
 		json_text(difference->pointer), "legacy", json_text(difference->legacy), "modern",
 		json_text(difference->modern), "legacy_status", status_or_null(legacy->status),
 		"modern_status", status_or_null(modern->status), "request",
-		body_text(plan, scratch, &exchange->request, EXAMPLE_REQUEST_BYTES_MAX), "legacy_body",
-		body_text(plan, scratch, legacy, EXAMPLE_BODY_BYTES_MAX), "modern_body",
-		body_text(plan, scratch, modern, EXAMPLE_BODY_BYTES_MAX), "request_headers",
-		header_fields(plan, &exchange->request));
+		body_text(&maker, &exchange->request, request_max), "legacy_body",
+		body_text(&maker, legacy, body_max), "modern_body", body_text(&maker, modern, body_max),
+		"request_headers", header_fields(&maker, &exchange->request));
 	if (!json)
 		return NULL;
+	if (purpose == EXAMPLE_CASE) {
+		bool request_complete = maker.complete;
+		json_object_set_new(json, "legacy_headers", header_fields(&maker, legacy));
+		json_object_set_new(json, "modern_headers", header_fields(&maker, modern));
+		/* A redacted Set-Cookie in an answer does not keep the request from being asked again. */
+		maker.complete = request_complete;
+	}
+	json_object_set_new(json, "complete", json_boolean(maker.complete));
 	/* Roughly: the texts, and as much again for jansson's own objects. */
 	size_t size = 4096;
 	const char *key;

@@ -205,9 +205,22 @@ static struct finding judge(struct comparer *comparer, struct exchange *exchange
 	return (struct finding){true, comparer->result.verdict == COMPARE_MISMATCH, 0, NULL};
 }
 
-/* Counts the differences; sets a bit of *wanted for each kept difference that should become an example. */
+/* Which of the kept differences should become an example, and which of them the smallest one: bits. */
+struct wanted {
+	uint32_t shown, smallest;
+};
+
+static void want(struct wanted *wanted, uint32_t i, const struct difference_group *group,
+		 const struct exchange *exchange)
+{
+	if (difference_group_wants(group, exchange->wall_ns))
+		wanted->shown |= 1u << i;
+	if (difference_group_wants_smallest(group, example_size(exchange)))
+		wanted->smallest |= 1u << i;
+}
+
 static void count_differences(struct comparer *comparer, struct facts_route *route, struct exchange *exchange,
-			      const struct finding *finding, uint32_t *wanted)
+			      const struct finding *finding, struct wanted *wanted)
 {
 	struct difference_set *set = &route->differences;
 	struct compare_result *result = &comparer->result;
@@ -218,7 +231,7 @@ static void count_differences(struct comparer *comparer, struct facts_route *rou
 						 exchange->step, exchange->wall_ns);
 		if (group >= 0) {
 			bits[group / 64] |= UINT64_C(1) << (group % 64);
-			*wanted |= difference_group_wants(set->groups[group], exchange->wall_ns);
+			want(wanted, 0, set->groups[group], exchange);
 		} else {
 			set->signatures_lost++;
 			return;
@@ -232,8 +245,7 @@ static void count_differences(struct comparer *comparer, struct facts_route *rou
 						 exchange->step, exchange->wall_ns);
 		if (group < 0)
 			continue;
-		if (difference_group_wants(set->groups[group], exchange->wall_ns))
-			*wanted |= 1u << i;
+		want(wanted, i, set->groups[group], exchange);
 		if (!d->ignored) {
 			bits[group / 64] |= UINT64_C(1) << (group % 64);
 			counted++;
@@ -246,42 +258,48 @@ static void count_differences(struct comparer *comparer, struct facts_route *rou
 		set->signatures_lost++;
 }
 
-static void keep_examples(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
-			  const struct finding *finding, uint32_t wanted)
+/* Makes the example outside the lock; the group may be gone when it is done. */
+static void keep_example(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
+			 const struct compare_difference *d, const char *kind, enum example_purpose purpose)
 {
 	struct facts *facts = comparer->facts;
-	for (uint32_t i = 0; i < COMPARE_DIFFERENCES_MAX && wanted >> i; i++) {
-		if (!(wanted >> i & 1))
-			continue;
-		struct compare_difference whole = {
-			.pointer = SLICE("response"),
-			.general = SLICE("response"),
-			.legacy = example_side_word(exchange, PHX_LEGACY),
-			.modern = example_side_word(exchange, PHX_MODERN),
-		};
+	size_t bytes = 0;
+	json_t *example = example_make(definition->plan, comparer->scratch, exchange, d, purpose, &bytes);
+	if (!example)
+		return;
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find_current(facts, exchange);
+	struct difference_group *group =
+		route ? difference_set_find(&route->differences, d->general, kind) : NULL;
+	if (group && facts->example_bytes + bytes <= FACTS_EXAMPLE_BYTES_MAX) {
+		int64_t grown = purpose == EXAMPLE_CASE
+					? difference_group_keep_smallest(group, example, bytes,
+									 example_size(exchange))
+					: difference_group_keep(group, example, bytes, exchange->wall_ns);
+		facts->example_bytes += (uint64_t)grown;
+		example = NULL;
+	}
+	pthread_mutex_unlock(&facts->lock);
+	json_decref(example);
+}
+
+static void keep_examples(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
+			  const struct finding *finding, const struct wanted *wanted)
+{
+	struct compare_difference whole = {
+		.pointer = SLICE("response"),
+		.general = SLICE("response"),
+		.legacy = example_side_word(exchange, PHX_LEGACY),
+		.modern = example_side_word(exchange, PHX_MODERN),
+	};
+	for (uint32_t i = 0; i < COMPARE_DIFFERENCES_MAX; i++) {
 		const struct compare_difference *d =
 			finding->whole ? &whole : &comparer->result.differences[i];
 		const char *kind = finding->whole ? finding->whole : compare_kind_word(d->kind);
-		size_t bytes = 0;
-		json_t *example = example_make(definition->plan, comparer->scratch, exchange, d, &bytes);
-		if (!example)
-			continue;
-		pthread_mutex_lock(&facts->lock);
-		struct facts_route *route = find_current(facts, exchange);
-		struct difference_group *group = NULL;
-		for (unsigned g = 0; route && g < route->differences.count; g++) {
-			struct difference_group *candidate = route->differences.groups[g];
-			if (strcmp(candidate->kind, kind) == 0 &&
-			    slice_equal(slice_str(candidate->pointer), d->general))
-				group = candidate;
-		}
-		if (group && facts->example_bytes + bytes <= FACTS_EXAMPLE_BYTES_MAX) {
-			facts->example_bytes +=
-				(uint64_t)difference_group_keep(group, example, bytes, exchange->wall_ns);
-			example = NULL;
-		}
-		pthread_mutex_unlock(&facts->lock);
-		json_decref(example);
+		if (wanted->shown >> i & 1)
+			keep_example(comparer, exchange, definition, d, kind, EXAMPLE_SHOWN);
+		if (wanted->smallest >> i & 1)
+			keep_example(comparer, exchange, definition, d, kind, EXAMPLE_CASE);
 	}
 }
 
@@ -298,7 +316,7 @@ static void take_in(struct comparer *comparer, struct exchange *exchange)
 		return;
 
 	struct finding finding = judge(comparer, exchange, definition);
-	uint32_t wanted = 0;
+	struct wanted wanted = {0};
 	pthread_mutex_lock(&facts->lock);
 	route = find_current(facts, exchange);
 	if (route) {
@@ -311,8 +329,8 @@ static void take_in(struct comparer *comparer, struct exchange *exchange)
 		mark_dirty(facts, route, exchange->slot);
 	}
 	pthread_mutex_unlock(&facts->lock);
-	if (wanted)
-		keep_examples(comparer, exchange, definition, &finding, wanted);
+	if (wanted.shown | wanted.smallest)
+		keep_examples(comparer, exchange, definition, &finding, &wanted);
 	compare_result_fini(&comparer->result);
 	definition_put(definition);
 }
