@@ -59,6 +59,7 @@ enum phx_head_error {
 	X(CONTENT_LENGTH, "content-length")                                                                  \
 	X(TRANSFER_ENCODING, "transfer-encoding")                                                            \
 	X(CONNECTION, "connection")                                                                          \
+	X(CLOSE, "close")                                                                                    \
 	X(EXPECT, "expect")                                                                                  \
 	X(UPGRADE, "upgrade")                                                                                \
 	X(TE, "te")                                                                                          \
@@ -274,8 +275,10 @@ enum phx_host_state {
 	PHX_HOST_NAME,
 	PHX_HOST_CODE1, /* after "%": two hexadecimal digits must come */
 	PHX_HOST_CODE2,
-	PHX_HOST_V6_START,
-	PHX_HOST_V6,
+	PHX_HOST_V6,	   /* after "[" or a group's digits */
+	PHX_HOST_V6_COLON, /* after a colon: a group, or a second colon, must come */
+	PHX_HOST_V6_GAP,   /* after "::": a group may come */
+	PHX_HOST_V6_DOT,   /* after a dot of an IPv4 address: a number must come */
 	PHX_HOST_V6_END,
 	PHX_HOST_PORT,
 };
@@ -283,6 +286,72 @@ enum phx_host_state {
 static inline int phx_is_hex(__u8 c)
 {
 	return (c >= '0' && c <= '9') || (phx_lower(c) >= 'a' && phx_lower(c) <= 'f');
+}
+
+/* What is gathered nowhere while Host is read counts the parts of an IPv6 literal. */
+#define PHX_V6_GROUPS(h) ((h)->word[0])	  /* groups that are complete */
+#define PHX_V6_DIGITS(h) ((h)->token_len) /* of the present group, or number of an IPv4 address */
+#define PHX_HOST_NUMBER(h)                                                                                   \
+	((h)->word[1])		 /* the port; the present group read as decimal, 256 or more: no byte */
+#define PHX_V6_GAP     (1u << 0) /* in word[2]: "::" was there */
+#define PHX_V6_DOTS(h) ((h)->word[2] >> 1)
+
+/* The present part is a number from 0 to 255 without needless zeros (RFC 3986 3.2.2, dec-octet). */
+static inline int phx_v6_is_byte(const struct phx_head *h)
+{
+	__u64 value = PHX_HOST_NUMBER(h);
+	return value < 256 && PHX_V6_DIGITS(h) == 1u + (value > 9) + (value > 99);
+}
+
+/* The "]": are there eight groups, or fewer and a "::"? An IPv4 address at the end is two of them. */
+static inline int phx_v6_whole(const struct phx_head *h)
+{
+	__u64 groups = PHX_V6_GROUPS(h), dots = PHX_V6_DOTS(h);
+	if (h->aux == PHX_HOST_V6_COLON || h->aux == PHX_HOST_V6_DOT)
+		return 0;
+	if (dots && (dots != 3 || !phx_v6_is_byte(h)))
+		return 0;
+	groups += dots ? 2 : PHX_V6_DIGITS(h) != 0;
+	return h->word[2] & PHX_V6_GAP ? groups <= 7 : groups == 8;
+}
+
+/* One byte of an IPv6 address (RFC 3986 3.2.2). */
+static inline int phx_v6_byte(struct phx_head *h, __u8 c)
+{
+	if (phx_is_hex(c)) {
+		/* Behind a colon that nothing came before, only a second one may come. */
+		if ((h->aux == PHX_HOST_V6_COLON && !PHX_V6_GROUPS(h)) || PHX_V6_DIGITS(h) == 4)
+			return PHX_HEAD_ERROR_HOST;
+		PHX_V6_DIGITS(h)++;
+		PHX_HOST_NUMBER(h) = c <= '9' ? PHX_HOST_NUMBER(h) * 10 + (c - '0') : 256;
+		h->aux = PHX_HOST_V6;
+		return 0;
+	}
+	if (c == ']') {
+		int whole = phx_v6_whole(h);
+		PHX_HOST_NUMBER(h) = 0;
+		h->aux = PHX_HOST_V6_END;
+		return whole ? 0 : PHX_HEAD_ERROR_HOST;
+	}
+	if (c == '.') {
+		if (!phx_v6_is_byte(h) || PHX_V6_DOTS(h) == 3)
+			return PHX_HEAD_ERROR_HOST;
+		h->word[2] += 2;
+		h->aux = PHX_HOST_V6_DOT;
+	} else if (c == ':' && h->aux == PHX_HOST_V6) {
+		if (PHX_V6_DOTS(h) || PHX_V6_GROUPS(h) > 7)
+			return PHX_HEAD_ERROR_HOST;
+		PHX_V6_GROUPS(h) += PHX_V6_DIGITS(h) != 0;
+		h->aux = PHX_HOST_V6_COLON;
+	} else if (c == ':' && h->aux == PHX_HOST_V6_COLON && !(h->word[2] & PHX_V6_GAP)) {
+		h->word[2] |= PHX_V6_GAP;
+		h->aux = PHX_HOST_V6_GAP;
+	} else {
+		return PHX_HEAD_ERROR_HOST;
+	}
+	PHX_V6_DIGITS(h) = 0;
+	PHX_HOST_NUMBER(h) = 0;
+	return 0;
 }
 
 static inline int phx_host_byte(struct phx_head *h, __u8 c)
@@ -296,7 +365,7 @@ static inline int phx_host_byte(struct phx_head *h, __u8 c)
 	switch (h->aux) {
 	case PHX_HOST_EMPTY:
 		if (c == '[') {
-			h->aux = PHX_HOST_V6_START;
+			h->aux = PHX_HOST_V6;
 			return 0;
 		}
 		if (c == ':')
@@ -311,19 +380,19 @@ static inline int phx_host_byte(struct phx_head *h, __u8 c)
 	case PHX_HOST_CODE2:
 		h->aux = PHX_HOST_NAME;
 		return phx_is_hex(c) ? 0 : PHX_HEAD_ERROR_HOST;
-	case PHX_HOST_V6_START:
 	case PHX_HOST_V6:
-		if (c == ']' && h->aux == PHX_HOST_V6) {
-			h->aux = PHX_HOST_V6_END;
-			return 0;
-		}
-		h->aux = PHX_HOST_V6;
-		return phx_is_hex(c) || c == ':' || c == '.' ? 0 : PHX_HEAD_ERROR_HOST;
+	case PHX_HOST_V6_COLON:
+	case PHX_HOST_V6_GAP:
+	case PHX_HOST_V6_DOT:
+		return phx_v6_byte(h, c);
 	case PHX_HOST_V6_END:
 		h->aux = PHX_HOST_PORT;
 		return c == ':' ? 0 : PHX_HEAD_ERROR_HOST;
-	default:
-		return c >= '0' && c <= '9' ? 0 : PHX_HEAD_ERROR_HOST;
+	default: /* PHX_HOST_PORT: any number of digits is the grammar's, but no port is over 65535 */
+		if (c < '0' || c > '9')
+			return PHX_HEAD_ERROR_HOST;
+		PHX_HOST_NUMBER(h) = PHX_HOST_NUMBER(h) * 10 + (c - '0');
+		return PHX_HOST_NUMBER(h) <= 65535 ? 0 : PHX_HEAD_ERROR_HOST;
 	}
 }
 

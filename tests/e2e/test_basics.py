@@ -683,6 +683,8 @@ def test_hop_by_hop_response(env):
         ("two-fields", [("Connection", "a"), ("A", "1"), ("Connection", "b"), ("B", "2")], ["a", "b"]),
         ("before", [("A", "1"), ("Connection", "a")], ["a"]),
         ("empty-elements", [("Connection", ",, a,,"), ("A", "1")], ["a"]),
+        ("close", [("Connection", "close"), ("Close", "1")], ["close"]),
+        ("close-unnamed", [("Close", "1")], ["close"]),
         ("twice", [("Connection", "a"), ("A", "1"), ("A", "2")], ["a"])])
 def test_named_by_connection(env, row):
     with use(env, lambda ex: response(200, b"x", row[1] + [("Z", "z")])) as c:

@@ -104,21 +104,18 @@ static const char http_grammar[] =
 	 * target may not have. */
 	"our-byte = %x21 / %x24-3B / %x3D / %x3F-5B / %x5D-7E\n"
 	"our-origin-form = \"/\" *our-byte\n"
-	"our-absolute-form = \"http://\" 1*our-byte\n"
-	"our-literal = \"[\" 1*( HEXDIG / \":\" / \".\" ) \"]\" [ \":\" port ]\n"
-	"our-chunk-line = chunk-size [ BWS our-extensions ]\n"
-	"our-extensions = 1*( \";\" BWS tchar *our-extension )\n"
-	"our-extension = tchar / \"=\" / SP / HTAB / quoted-string\n";
+	"our-absolute-form = \"http://\" 1*our-byte\n";
 
 /* X(NAME, taken, "what") */
 #define READING_DEVIATIONS(X)                                                                                \
 	X(TARGET_BYTES, true, "targets as browsers send them: [ ] ^ ` { | } and % without two digits")       \
-	X(HOST_LITERAL, true, "a literal in brackets that has an IPv6 address' bytes, but not its form")     \
 	X(NO_STATUS_SPACE, true, "a status line without the space behind the status")                        \
 	X(VERSION, false, "versions other than HTTP/1.1 and HTTP/1.0: 505")                                  \
 	X(CONNECT, false, "CONNECT: nobody here opens tunnels")                                              \
 	X(ABSOLUTE, false, "absolute-form of another scheme, with user information or without a host")       \
 	X(HOST_EMPTY, false, "an empty Host")                                                                \
+	X(HOST_PORT, false,                                                                                  \
+	  "a port over 65535: nobody listens there, and who cuts it to 16 bits goes elsewhere")              \
 	X(HOST_COMMA, false, "a comma in Host: it would be two hosts to who joins fields")                   \
 	X(HOST_FUTURE, false, "IPvFuture literals: there is no such address")                                \
 	X(STATUS_RANGE, false, "status codes under 100 and over 599")                                        \
@@ -180,9 +177,7 @@ struct reading {
 	X(future, "IP-literal")                                                                              \
 	X(chunk_line, "chunk-line")                                                                          \
 	X(our_origin_form, "our-origin-form")                                                                \
-	X(our_absolute_form, "our-absolute-form")                                                            \
-	X(our_literal, "our-literal")                                                                        \
-	X(our_chunk_line, "our-chunk-line")
+	X(our_absolute_form, "our-absolute-form")
 
 static struct {
 #define X(name, rule) struct abnf_matcher *name;
@@ -233,14 +228,20 @@ static inline bool reading_line(struct slice *rest, struct slice *line)
 static inline bool reading_host(struct reading *r, struct slice value)
 {
 	bool literal = value.len && value.ptr[0] == '[';
-	if (!abnf_matches(rules.host, value)) {
-		if (!abnf_matches(rules.our_literal, value))
-			return false;
-		reading_deviates(r, READING_HOST_LITERAL);
-		return true;
-	}
+	if (!abnf_matches(rules.host, value))
+		return false;
 	if (value.len == 0 || value.ptr[0] == ':')
 		reading_deviates(r, READING_HOST_EMPTY);
+	const char *colon = value.len ? memrchr(value.ptr, ':', value.len) : NULL;
+	size_t port_len = colon ? (size_t)(value.ptr + value.len - colon) - 1 : 0;
+	char port[32] = "";
+	if (port_len && !memchr(colon, ']', port_len + 1)) {
+		while (port_len > 1 && colon[1] == '0')
+			colon++, port_len--;
+		memcpy(port, colon + 1, port_len < 20 ? port_len : 20);
+		if (port_len >= 20 || strtoull(port, NULL, 10) > 65535)
+			reading_deviates(r, READING_HOST_PORT);
+	}
 	if (literal && (value.ptr[1] == 'v' || value.ptr[1] == 'V'))
 		reading_deviates(r, READING_HOST_FUTURE);
 	else if (value.len && memchr(value.ptr, ',', value.len))
@@ -437,7 +438,7 @@ static inline bool reading_field(struct reading *r, struct slice name, struct sl
 		struct reading as_request = {0};
 		bool host = reading_is(name, "host"), expect = reading_is(name, "expect");
 		if ((host && (reading_count(r, "host") > 1 || !reading_host(&as_request, value) ||
-			      as_request.deviations & ~(UINT32_C(1) << READING_HOST_LITERAL))) ||
+			      as_request.deviations)) ||
 		    (expect && reading_others(value, "100-continue")))
 			reading_deviates(r, READING_REQUEST_FIELDS);
 		return true;

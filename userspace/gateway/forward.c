@@ -52,6 +52,8 @@ static bool dropped_always(uint8_t id)
 	case PHX_FIELD_CONTENT_LENGTH:
 	case PHX_FIELD_TRANSFER_ENCODING:
 	case PHX_FIELD_CONNECTION:
+	case PHX_FIELD_CLOSE: /* reserved, because it would be what "Connection: close" names (RFC 9110 18.4)
+			       */
 	case PHX_FIELD_UPGRADE:
 	case PHX_FIELD_TE:
 	case PHX_FIELD_KEEP_ALIVE:

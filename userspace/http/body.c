@@ -6,11 +6,15 @@
 
 enum chunk_state {
 	CHUNK_SIZE,	 /* in the hexadecimal size */
-	CHUNK_BWS,	 /* white space after it: only ";" may follow */
-	CHUNK_EXT_START, /* after ";": a token must come */
-	CHUNK_EXT,
-	CHUNK_QUOTED, /* inside a quoted extension value */
+	CHUNK_BWS,	 /* white space after it or after a value: only ";" may follow */
+	CHUNK_EXT_START, /* after ";": a name must come */
+	CHUNK_EXT_NAME,
+	CHUNK_EXT_NAME_BWS, /* white space after it: "=" or ";" must follow */
+	CHUNK_VALUE_START,  /* after "=": a token or a quoted string must come */
+	CHUNK_VALUE,
+	CHUNK_QUOTED, /* inside a quoted value */
 	CHUNK_ESCAPED,
+	CHUNK_EXT_END, /* after a quoted value */
 	CHUNK_SIZE_LF,
 	CHUNK_DATA,
 	CHUNK_DATA_CR,
@@ -97,6 +101,65 @@ static enum http_body_result trailer_byte(struct http_body *body, char c)
 	return HTTP_BODY_END;
 }
 
+/* The byte ends a name, a value or white space behind them: what comes next? */
+static enum http_body_result extension_next(struct http_body *body, unsigned char c, const char *why)
+{
+	bool name = body->state == CHUNK_EXT_NAME || body->state == CHUNK_EXT_NAME_BWS;
+	bool blank = body->state == CHUNK_BWS || body->state == CHUNK_EXT_NAME_BWS;
+	if (c == ';')
+		body->state = CHUNK_EXT_START;
+	else if (c == '=' && name)
+		body->state = CHUNK_VALUE_START;
+	else if (c == ' ' || c == '\t')
+		body->state = name ? CHUNK_EXT_NAME_BWS : CHUNK_BWS;
+	else if (c == '\r' && !blank)
+		body->state = CHUNK_SIZE_LF;
+	else
+		return refuse(body, why);
+	return HTTP_BODY_MORE;
+}
+
+/* One byte of *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) (RFC 9112 7.1.1). */
+static enum http_body_result extension_byte(struct http_body *body, unsigned char c)
+{
+	bool space = c == ' ' || c == '\t', token = phx_byte_is(PHX_TCHAR, c);
+	switch (body->state) {
+	case CHUNK_EXT_START:
+		if (token)
+			body->state = CHUNK_EXT_NAME;
+		return token || space ? HTTP_BODY_MORE
+				      : refuse(body, "a chunk extension has no name (RFC 9112 7.1.1)");
+	case CHUNK_VALUE_START:
+		if (c == '"' || token)
+			body->state = c == '"' ? CHUNK_QUOTED : CHUNK_VALUE;
+		return c == '"' || token || space
+			       ? HTTP_BODY_MORE
+			       : refuse(body, "a chunk extension has \"=\" and no value (RFC 9112 7.1.1)");
+	case CHUNK_QUOTED:
+		if (c == '"')
+			body->state = CHUNK_EXT_END;
+		else if (c == '\\')
+			body->state = CHUNK_ESCAPED;
+		else if (!phx_byte_is(PHX_TEXT, c))
+			return refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
+		return HTTP_BODY_MORE;
+	case CHUNK_ESCAPED:
+		body->state = CHUNK_QUOTED;
+		return phx_byte_is(PHX_TEXT, c)
+			       ? HTTP_BODY_MORE
+			       : refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
+	case CHUNK_EXT_NAME:
+	case CHUNK_VALUE:
+		if (token)
+			return HTTP_BODY_MORE;
+		return extension_next(body, c, "a chunk extension is not valid (RFC 9112 7.1.1)");
+	case CHUNK_BWS:
+		return extension_next(body, c, "white space after a chunk size (RFC 9112 7.1)");
+	default: /* CHUNK_EXT_NAME_BWS, CHUNK_EXT_END */
+		return extension_next(body, c, "a chunk extension is not valid (RFC 9112 7.1.1)");
+	}
+}
+
 /* One byte of a chunk-size line, data end, or trailer. */
 static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 {
@@ -123,42 +186,6 @@ static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 			return refuse(body, "a chunk size is not a hexadecimal number (RFC 9112 7.1)");
 		return HTTP_BODY_MORE;
 	}
-	case CHUNK_BWS:
-		if (c == ' ' || c == '\t')
-			return HTTP_BODY_MORE;
-		body->state = CHUNK_EXT_START;
-		return c == ';' ? HTTP_BODY_MORE
-				: refuse(body, "white space after a chunk size (RFC 9112 7.1)");
-	case CHUNK_EXT_START:
-		if (c == ' ' || c == '\t')
-			return HTTP_BODY_MORE;
-		body->state = CHUNK_EXT;
-		return phx_byte_is(PHX_TCHAR, c)
-			       ? HTTP_BODY_MORE
-			       : refuse(body, "a chunk extension has no name (RFC 9112 7.1.1)");
-	case CHUNK_EXT:
-		if (c == '\r')
-			body->state = CHUNK_SIZE_LF;
-		else if (c == ';')
-			body->state = CHUNK_EXT_START;
-		else if (c == '"')
-			body->state = CHUNK_QUOTED;
-		else if (!phx_byte_is(PHX_TCHAR, c) && c != '=' && c != ' ' && c != '\t')
-			return refuse(body, "a chunk extension is not valid (RFC 9112 7.1.1)");
-		return HTTP_BODY_MORE;
-	case CHUNK_QUOTED:
-		if (c == '"')
-			body->state = CHUNK_EXT;
-		else if (c == '\\')
-			body->state = CHUNK_ESCAPED;
-		else if (!phx_byte_is(PHX_TEXT, c))
-			return refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
-		return HTTP_BODY_MORE;
-	case CHUNK_ESCAPED:
-		body->state = CHUNK_QUOTED;
-		return phx_byte_is(PHX_TEXT, c)
-			       ? HTTP_BODY_MORE
-			       : refuse(body, "a chunk extension has a control byte (RFC 9112 7.1.1)");
 	case CHUNK_SIZE_LF:
 		if (c != '\n')
 			return refuse(body, "a chunk-size line does not end in CR LF (RFC 9112 7.1)");
@@ -186,12 +213,14 @@ static enum http_body_result chunk_byte(struct http_body *body, unsigned char c)
 			return refuse(body, "the last chunk does not end in CR LF (RFC 9112 7.1)");
 		body->state = CHUNK_DONE;
 		return HTTP_BODY_END;
-	default: /* CHUNK_TRAILER */
+	case CHUNK_TRAILER:
 		if (c == '\r' && !body->trailer) {
 			body->state = CHUNK_END_LF;
 			return HTTP_BODY_MORE;
 		}
 		return trailer_byte(body, (char)c);
+	default:
+		return extension_byte(body, c);
 	}
 }
 
