@@ -9,6 +9,7 @@
 #   tools/bench/NAME.c             -> $(O)/bench/NAME
 #   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME (and tests/fuzz/fuzz.mk: the fuzz targets)
 #   userspace/admin/page/*         -> embedded in the library
+#   bpf/NAME.bpf.c                 -> $(O)/gen/NAME.skel.h
 # Knobs: CC=gcc|clang  O=build  DEBUG=1  SANITIZE=address,undefined
 
 O        ?= build
@@ -22,7 +23,9 @@ WARN     := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-p
 CFLAGS   ?= -O2 -g
 CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
 ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
-LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lm -pthread
+LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
+BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-pointer-sign \
+            -Iinclude -I/usr/include/$(shell $(CC) -dumpmachine)
 ifdef DEBUG
 CFLAGS   := -O0 -g3
 endif
@@ -52,6 +55,17 @@ all: $(O)/phoenixd $(TOOLS) $(DEMO) $(BENCH) ## build everything; needs no root 
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALLCFLAGS) -c $< -o $@
+
+# The programs of the NIC path; the skeleton that holds the object is what dataplane/ includes.
+$(O)/obj/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	clang $(BPFFLAGS) -MMD -MP -c $< -o $@
+
+$(O)/gen/%.skel.h: $(O)/obj/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
+
+$(patsubst %.c,$(O)/obj/%.o,$(wildcard userspace/dataplane/*.c)): | $(O)/gen/phoenix.skel.h
 
 # The page's files are pulled in by .incbin, which no compiler lists in its dependency file.
 $(O)/obj/userspace/admin/page.o: $(PAGE)
