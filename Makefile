@@ -24,6 +24,7 @@ CFLAGS   ?= -O2 -g
 CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
 ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
 LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
+BPFTOOL  ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-pointer-sign \
             -Iinclude -I/usr/include/$(shell $(CC) -dumpmachine)
 ifdef DEBUG
@@ -63,7 +64,7 @@ $(O)/obj/bpf/%.bpf.o: bpf/%.bpf.c
 
 $(O)/gen/%.skel.h: $(O)/obj/bpf/%.bpf.o
 	@mkdir -p $(@D)
-	bpftool gen skeleton $< name $(subst -,_,$*)_bpf > $@
+	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard userspace/dataplane/*.c)): | $(O)/gen/phoenix.skel.h
 
