@@ -20,7 +20,7 @@
 #include <phoenix/abi.h>
 #include <phoenix/split.h>
 
-#define PHX_SEGMENTS_MAX 64
+#define PHX_SEGMENTS_MAX 64u
 
 /* A segment's hash is built a byte at a time while the path is scanned (FNV-1a, finished by a mixer). It
  * only finds candidates: a match is confirmed by comparing bytes. */
@@ -57,6 +57,86 @@ static inline __u64 phx_shape_key(const struct phx_shape *shape, __u32 number, _
 			key = phx_mix64(key ^ (segment_hashes[i] + i));
 	}
 	return key;
+}
+
+/* A request's path, read once from the byte behind its leading "/". */
+struct phx_path {
+	__u64 hashes[PHX_SEGMENTS_MAX]; /* of the first so many segments */
+	__u64 hash;			/* of the segment being read */
+	__u32 segments;			/* whole ones */
+	__u32 zero;
+};
+
+static inline void phx_path_init(struct phx_path *path)
+{
+	path->hash = PHX_SEGMENT_SEED;
+	path->segments = 0;
+}
+
+/* A segment is over: at a "/" and at the path's end. */
+static inline void phx_path_segment(struct phx_path *path)
+{
+	if (path->segments < PHX_SEGMENTS_MAX)
+		path->hashes[path->segments & (PHX_SEGMENTS_MAX - 1)] = path->hash;
+	path->segments++;
+	path->hash = PHX_SEGMENT_SEED;
+}
+
+static inline void phx_path_byte(struct phx_path *path, __u8 c)
+{
+	if (c == '/')
+		phx_path_segment(path);
+	else
+		path->hash = phx_segment_byte(path->hash, c);
+}
+
+/*
+ * A pattern as it is compared: without the leading "/", each parameter as the one byte PHX_PATTERN_PARAMETER, the
+ * rest as PHX_PATTERN_REST (neither can be in a path), and a zero byte at the end.
+ */
+#define PHX_PATTERN_PARAMETER 1
+#define PHX_PATTERN_REST      2
+
+enum phx_compare_state {
+	PHX_COMPARE_LITERAL = 0,
+	PHX_COMPARE_PARAMETER, /* inside one */
+	PHX_COMPARE_REST,      /* whatever comes matches */
+	PHX_COMPARE_DIFFERS,
+};
+
+struct phx_compare {
+	__u32 at; /* in the pattern */
+	__u32 state;
+};
+
+/* The path's next byte, against the pattern's byte at compare->at. */
+static inline void phx_compare_byte(struct phx_compare *compare, __u8 pattern, __u8 c)
+{
+	if (compare->state >= PHX_COMPARE_REST)
+		return;
+	if (compare->state == PHX_COMPARE_PARAMETER) {
+		if (c != '/')
+			return;
+		compare->state = PHX_COMPARE_LITERAL;
+	}
+	if (pattern == PHX_PATTERN_REST) {
+		compare->state = PHX_COMPARE_REST;
+	} else if (pattern == PHX_PATTERN_PARAMETER) {
+		compare->state = c == '/' ? PHX_COMPARE_DIFFERS : PHX_COMPARE_PARAMETER;
+		compare->at++;
+	} else if (pattern == c) {
+		compare->at++;
+	} else {
+		compare->state = PHX_COMPARE_DIFFERS;
+	}
+}
+
+/* The path is over; `pattern` is the byte at compare->at. */
+static inline int phx_compare_end(const struct phx_compare *compare, __u8 pattern)
+{
+	if (compare->state == PHX_COMPARE_LITERAL)
+		return pattern == 0 || pattern == PHX_PATTERN_REST;
+	return compare->state == PHX_COMPARE_REST || (compare->state == PHX_COMPARE_PARAMETER && pattern == 0);
 }
 
 #endif

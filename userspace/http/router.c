@@ -18,7 +18,7 @@ struct entry {
 	uint32_t shape;
 	uint32_t next; /* in the chain, by index + 1; 0 = last */
 	char *host;
-	char *path;
+	uint8_t *pattern; /* phx_compare_byte() */
 };
 
 struct router {
@@ -66,6 +66,31 @@ static uint64_t hash_bytes(struct slice s)
 static bool is_parameter(struct slice segment)
 {
 	return segment.len > 2 && segment.ptr[0] == '{' && segment.ptr[segment.len - 1] == '}';
+}
+
+/* Owned by the caller; NULL when out of memory. The path begins with "/". */
+static uint8_t *pattern_compile(const char *path)
+{
+	struct slice rest = slice_str(path + 1), segment;
+	uint8_t *pattern = malloc(rest.len + 2), *at = pattern;
+	if (!pattern)
+		return NULL;
+	while (next_segment(&rest, &segment)) {
+		if (!rest.ptr && slice_equal(segment, SLICE("*"))) {
+			*at++ = PHX_PATTERN_REST;
+			break;
+		}
+		if (is_parameter(segment)) {
+			*at++ = PHX_PATTERN_PARAMETER;
+		} else {
+			memcpy(at, segment.ptr, segment.len);
+			at += segment.len;
+		}
+		if (rest.ptr)
+			*at++ = '/';
+	}
+	*at = 0;
+	return pattern;
 }
 
 static int draft_init(struct draft *draft, const struct router_pattern *pattern, uint32_t index)
@@ -170,9 +195,9 @@ int router_create(const struct router_pattern *patterns, size_t count, struct ro
 			.method_mask = draft->pattern->method_mask,
 			.shape = shape,
 			.host = host ? strdup(host) : NULL,
-			.path = strdup(draft->pattern->path),
+			.pattern = pattern_compile(draft->pattern->path),
 		};
-		if (!entry->path || (host && !entry->host))
+		if (!entry->pattern || (host && !entry->host))
 			goto fail;
 		router->any_hosted |= host != NULL;
 		entry_link(router, entry);
@@ -192,7 +217,7 @@ void router_destroy(struct router *router)
 		return;
 	for (uint32_t i = 0; i < router->entry_count; i++) {
 		free(router->entries[i].host);
-		free(router->entries[i].path);
+		free(router->entries[i].pattern);
 	}
 	free(router->entries);
 	free(router->shapes);
@@ -220,37 +245,28 @@ static struct slice host_normal(struct slice host, char out[ROUTER_HOST_BYTES_MA
 	return slice_of(out, len);
 }
 
-/* Confirms a candidate byte by byte. */
-static bool entry_matches(const struct entry *entry, struct slice host, struct slice path)
+/* Confirms a candidate byte by byte. `rest` is the path behind its leading "/". */
+static bool entry_matches(const struct entry *entry, struct slice host, struct slice rest)
 {
 	if (entry->host && !slice_equal(slice_str(entry->host), host))
 		return false;
-	struct slice pattern = slice_str(entry->path + 1), rest = slice_of(path.ptr + 1, path.len - 1);
-	struct slice want, have;
-	while (next_segment(&pattern, &want)) {
-		if (!next_segment(&rest, &have))
-			return false;
-		if (!pattern.ptr && slice_equal(want, SLICE("*")))
-			return true;
-		if (is_parameter(want) ? have.len == 0 : !slice_equal(want, have))
-			return false;
-	}
-	return !rest.ptr;
+	struct phx_compare compare = {0};
+	for (size_t i = 0; i < rest.len && compare.state < PHX_COMPARE_REST; i++)
+		phx_compare_byte(&compare, entry->pattern[compare.at], (uint8_t)rest.ptr[i]);
+	return phx_compare_end(&compare, entry->pattern[compare.at]);
 }
 
 uint32_t router_match(const struct router *router, enum phx_method method, struct slice host,
 		      struct slice path)
 {
-	__u64 hashes[PHX_SEGMENTS_MAX];
-	uint32_t segments = 0;
+	struct phx_path read;
 	if (path.len == 0)
 		return ROUTER_NONE;
-	struct slice rest = slice_of(path.ptr + 1, path.len - 1), segment;
-	while (next_segment(&rest, &segment)) {
-		if (segments < PHX_SEGMENTS_MAX)
-			hashes[segments] = hash_bytes(segment);
-		segments++;
-	}
+	struct slice rest = slice_of(path.ptr + 1, path.len - 1);
+	phx_path_init(&read);
+	for (size_t i = 0; i < rest.len; i++)
+		phx_path_byte(&read, (uint8_t)rest.ptr[i]);
+	phx_path_segment(&read);
 	char host_bytes[ROUTER_HOST_BYTES_MAX + 1];
 	struct slice host_name = router->any_hosted ? host_normal(host, host_bytes) : SLICE("");
 	uint64_t host_hash = host_name.len ? hash_bytes(host_name) : 0;
@@ -258,16 +274,16 @@ uint32_t router_match(const struct router *router, enum phx_method method, struc
 	uint32_t method_bit = method == PHX_METHOD_OTHER ? UINT32_C(1) << 31 : PHX_METHOD_BIT(method);
 	for (uint32_t i = 0; i < router->shape_count; i++) {
 		const struct phx_shape *shape = &router->shapes[i];
-		if (!phx_shape_fits(shape, segments) || (shape->hosted && !host_name.len))
+		if (!phx_shape_fits(shape, read.segments) || (shape->hosted && !host_name.len))
 			continue;
-		uint64_t key = phx_shape_key(shape, i, host_hash, hashes);
+		uint64_t key = phx_shape_key(shape, i, host_hash, read.hashes);
 		uint32_t at = (uint32_t)key & router->bucket_mask;
 		while (router->buckets[at] && router->entries[router->buckets[at] - 1].key != key)
 			at = (at + 1) & router->bucket_mask;
 		for (uint32_t n = router->buckets[at]; n; n = router->entries[n - 1].next) {
 			const struct entry *entry = &router->entries[n - 1];
 			if (entry->key == key && entry->shape == i && (entry->method_mask & method_bit) &&
-			    entry_matches(entry, host_name, path))
+			    entry_matches(entry, host_name, rest))
 				return entry->route;
 		}
 	}
