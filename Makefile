@@ -8,6 +8,7 @@
 #   tools/demo/NAME.c              -> $(O)/demo/NAME
 #   tools/bench/NAME.c             -> $(O)/bench/NAME
 #   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME (and tests/fuzz/fuzz.mk: the fuzz targets)
+#   tests/lab/NAME.c, tests/bpf/NAME.bpf.c -> $(O)/tests/NAME, $(O)/tests/NAME.bpf.o (the lab of tests/lib/lab.py)
 #   userspace/admin/page/*         -> embedded in the library
 #   bpf/NAME.bpf.c                 -> $(O)/gen/NAME.skel.h
 # Knobs: CC=gcc|clang  O=build  DEBUG=1  SANITIZE=address,undefined
@@ -42,12 +43,14 @@ TOOL_OBJ := $(patsubst %.c,$(O)/obj/%.o,$(filter-out tools/demo/% tools/bench/%,
 TOOLS    := $(patsubst tools/%.c,$(O)/%,$(wildcard tools/*.c))
 DEMO     := $(patsubst tools/demo/%.c,$(O)/demo/%,$(wildcard tools/demo/*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(O)/bench/%,$(wildcard tools/bench/*.c))
+LAB      := $(patsubst tests/lab/%.c,$(O)/tests/%,$(wildcard tests/lab/*.c)) \
+            $(patsubst tests/bpf/%.bpf.c,$(O)/tests/%.bpf.o,$(wildcard tests/bpf/*.bpf.c))
 UNIT     := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
 
 # A whole build below make check, make demo: as many jobs as cores, quiet unless something is wrong.
 BUILD    := $(MAKE) -s --no-print-directory -j$(shell nproc)
 
-.PHONY: all help setup demo check unit bench install clean
+.PHONY: all help setup demo check unit lab bench install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -93,6 +96,15 @@ $(UNIT): $(O)/tests/%: $(O)/obj/tests/unit/%.o $(O)/libtools.a $(O)/libphoenix.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+$(filter-out %.o,$(LAB)): $(O)/tests/%: $(O)/obj/tests/lab/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -o $@
+
+$(filter %.o,$(LAB)): $(O)/tests/%.bpf.o: tests/bpf/%.bpf.c
+	@mkdir -p $(@D)
+	clang -target bpf -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -I/usr/include/$(shell uname -m)-linux-gnu \
+		-Iinclude -c $< -o $@
+
 setup: ## install the Debian packages that are missing, for building, demo and tests (root)
 	tools/setup.sh build demo test
 
@@ -105,12 +117,14 @@ demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|
 check: ## all tests, with everything they need
 	@tools/setup.sh build test
 	@echo "building with $(CC)"
-	@$(BUILD) all
+	@$(BUILD) all lab
 	@echo "building with sanitizers"
 	@$(BUILD) O=$(O)/asan SANITIZE=address,undefined all unit
 	@echo "building with clang"
 	@$(BUILD) O=$(O)/clang CC=clang all unit
 	@tests/run --build $(O)
+
+lab: $(LAB) ## build what the test lab is made of (run by `make check`)
 
 bench: ## measure side by side with haproxy and nginx; writes $(O)/bench.json
 	@tools/setup.sh build test

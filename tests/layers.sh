@@ -65,7 +65,7 @@ FNR == 1 {
 	target = substr($0, RSTART + 1, RLENGTH - 2)
 	if (system_header) {
 		for (library in owners)
-			if (index(target, library) == 1 && index(owners[library], " " folder " ") == 0 && path[1] != "bpf")
+			if (index(target, library) == 1 && index(owners[library], " " folder " ") == 0 && path[1] != "bpf" && FILENAME !~ /\.bpf\.c$/)
 				complain("<" target "> belongs to:" owners[library])
 		next
 	}

@@ -36,12 +36,12 @@ def need(program):
     return path
 
 
-def built(name, sanitized=False):
-    """The path of a program of ours."""
+def built(name, sanitized=False, mode=os.X_OK):
+    """The path of a program (or, with os.R_OK, of another file) that the Makefile makes."""
     folders = [ASAN_BUILD, BUILD] if sanitized else [BUILD]
     for folder in folders:
         path = os.path.join(folder, name)
-        if os.access(path, os.X_OK):
+        if os.access(path, mode):
             return os.path.abspath(path)
     raise FileNotFoundError(f"{name} is not built in {' or '.join(folders)}")  # ours: a failure, not a skip
 
