@@ -166,19 +166,21 @@ struct phx_head {
 #define PHX_TEXT   4 /* in a field value: HTAB, SP, VCHAR, obs-text */
 #define PHX_HOSTCH 8 /* in Host outside brackets: unreserved, sub-delims without ",", "%" */
 
-/* Each class as a map of 256 bits. Built from the grammar by tests/unit/test_http_head.c, which checks every
- * byte of them. */
+/* Each class as a map of 256 bits in four words. Built from the grammar by tests/unit/test_http_head.c, which
+ * checks every byte of them. The class is a constant wherever this is called, so the words are immediates. */
 static inline int phx_byte_is(unsigned class, __u8 c)
 {
-	static const __u64 tchar[4] = {0x03ff6cfa00000000ULL, 0x57ffffffc7fffffeULL, 0, 0};
-	static const __u64 uri[4] = {0xaffffff200000000ULL, 0x7fffffffefffffffULL, 0, 0};
-	static const __u64 text[4] = {0xffffffff00000200ULL, 0x7fffffffffffffffULL, ~0ULL, ~0ULL};
-	static const __u64 host[4] = {0x2bff6ff200000000ULL, 0x47fffffe87fffffeULL, 0, 0};
-	const __u64 *map = class == PHX_TCHAR  ? tchar
-			   : class == PHX_URI  ? uri
-			   : class == PHX_TEXT ? text
-					       : host;
-	return (map[c >> 6] >> (c & 63)) & 1;
+	__u64 low = class == PHX_TCHAR	? 0x03ff6cfa00000000ULL
+		    : class == PHX_URI	? 0xaffffff200000000ULL
+		    : class == PHX_TEXT ? 0xffffffff00000200ULL
+					: 0x2bff6ff200000000ULL;
+	__u64 high = class == PHX_TCHAR	 ? 0x57ffffffc7fffffeULL
+		     : class == PHX_URI	 ? 0x7fffffffefffffffULL
+		     : class == PHX_TEXT ? 0x7fffffffffffffffULL
+					 : 0x47fffffe87fffffeULL;
+	if (c & 0x80)
+		return class == PHX_TEXT;
+	return ((c & 0x40 ? high : low) >> (c & 63)) & 1;
 }
 
 /* The i-th word of a literal, as phx_gather() builds it. */

@@ -6,30 +6,10 @@
  */
 #include "http/parse.h"
 
+#include <phoenix/swar.h>
+
 #include <endian.h>
 #include <string.h>
-
-#define ONES  UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
-
-/* In these masks the high bit of a byte is set where it is so; exact for the lowest such byte, and a higher
- * one may be set for no reason (bit tricks: Hacker's Delight 6-1), which only costs a step. */
-
-/* Bytes that are not in least..0x7e. */
-static uint64_t outside(uint64_t word, unsigned char least)
-{
-	uint64_t below = (word - ONES * least) & ~word;
-	uint64_t del = word ^ (ONES * 0x7f);
-	uint64_t is_del = (del - ONES) & ~del;
-	return (below | is_del | word) & HIGHS;
-}
-
-/* Bytes that are c. */
-static uint64_t equal_to(uint64_t word, unsigned char c)
-{
-	uint64_t x = word ^ (ONES * c);
-	return (x - ONES) & ~x & HIGHS;
-}
 
 /* How many of the eight bytes come before the first marked one. */
 static unsigned before_first(uint64_t mask)
@@ -42,14 +22,6 @@ static uint64_t load8(const char *at)
 	uint64_t word;
 	memcpy(&word, at, 8);
 	return le64toh(word);
-}
-
-/* ASCII capitals to small letters in all eight bytes; others stay. */
-static uint64_t lower_all(uint64_t word)
-{
-	uint64_t low = word & ~HIGHS;
-	uint64_t from_a = low + ONES * (0x80 - 'A'), behind_z = low + ONES * (0x7f - 'Z');
-	return word | ((from_a ^ behind_z) & ~word & HIGHS) >> 2;
 }
 
 /* To the end of a field name, with the words that phx_gather() would have built from it byte by byte. */
@@ -65,7 +37,7 @@ static void skip_name(struct phx_head *scan, const char *base, size_t len)
 		return;
 	}
 	for (uint32_t i = 0; i < PHX_NAME_WORDS; i++) {
-		uint64_t word = lower_all(load8(base + scan->name_off + 8 * i));
+		uint64_t word = phx_lower_all(load8(base + scan->name_off + 8 * i));
 		scan->word[i] = n >= 8 * i + 8 ? word
 				: n > 8 * i    ? word & (~UINT64_C(0) >> (64 - 8 * (n - 8 * i)))
 					       : 0;
@@ -79,7 +51,7 @@ static void skip_value(struct phx_head *scan, const char *base, size_t len)
 {
 	unsigned n = 8;
 	while (n == 8 && len - scan->pos >= 8) {
-		n = before_first(outside(load8(base + scan->pos), ' '));
+		n = before_first(phx_outside(load8(base + scan->pos), ' '));
 		/* Spaces count as part of the value when something follows them; the scanner sees to the
 		 * rest. */
 		unsigned text = n;
@@ -97,9 +69,9 @@ static void skip_path(struct phx_head *scan, const char *base, size_t len)
 	unsigned n = 8;
 	while (n == 8 && len - scan->pos >= 8) {
 		uint64_t word = load8(base + scan->pos);
-		n = before_first(outside(word, '!') | equal_to(word, '?') | equal_to(word, '#') |
-				 equal_to(word, '"') | equal_to(word, '<') | equal_to(word, '>') |
-				 equal_to(word, '\\'));
+		n = before_first(phx_outside(word, '!') | phx_equal_to(word, '?') | phx_equal_to(word, '#') |
+				 phx_equal_to(word, '"') | phx_equal_to(word, '<') | phx_equal_to(word, '>') |
+				 phx_equal_to(word, '\\'));
 		scan->pos += n;
 	}
 }

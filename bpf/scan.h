@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * scan: reads what is in work.payload with the scanners that the daemon uses too (phoenix/head.h, chunk.h), a
+ * byte a step inside bpf_loop(), and eight bytes a step where eight ordinary ones cannot change the state.
+ */
+#ifndef PHOENIX_BPF_SCAN_H
+#define PHOENIX_BPF_SCAN_H
+
+#include "frame.h"
+
+#include <phoenix/swar.h>
+
+static __always_inline __u64 word_at(const struct work *w, __u32 at)
+{
+	return *(const __u64 *)&w->payload[at & BYTES_MASK];
+}
+
+/* Bytes that are no letter and no "-". */
+static __always_inline __u64 no_name(__u64 lower)
+{
+	__u64 low = lower & ~PHX_HIGHS;
+	__u64 from_a = low + PHX_ONES * (0x80 - 'a'), behind_z = low + PHX_ONES * (0x7f - 'z');
+	__u64 letter = (from_a ^ behind_z) & ~lower & PHX_HIGHS;
+	__u64 dash = lower ^ (PHX_ONES * '-');
+	__u64 is_dash = ~((((dash & ~PHX_HIGHS) + ~PHX_HIGHS) | dash)) & PHX_HIGHS; /* exact */
+	return ~(letter | is_dash) & PHX_HIGHS;
+}
+
+/* The first n bytes of a word. */
+static __always_inline __u64 first_bytes(__u64 word, __u32 n)
+{
+	return n >= 8 ? word : n ? word & (~0ULL >> (64 - 8 * n)) : 0;
+}
+
+/* A common field name up to its colon, with the words that phx_gather() would have built. The first byte was
+ * taken by a step. 1 when it moved on. */
+static __always_inline int skip_name(struct work *w)
+{
+	struct phx_head *h = &w->head;
+	__u32 start = w->scan_at - 1;
+	if (h->token_len != 1 || w->scan_at == 0 || w->scan_end - start < PHX_NAME_BYTES)
+		return 0;
+	__u64 word0 = phx_lower_all(word_at(w, start)), word1 = phx_lower_all(word_at(w, start + 8)),
+	      word2 = phx_lower_all(word_at(w, start + 16));
+	__u32 n = phx_before_first(no_name(word0));
+	if (n == 8)
+		n += phx_before_first(no_name(word1));
+	if (n == 16)
+		n += phx_before_first(no_name(word2));
+	if (n < 2 || n >= PHX_NAME_BYTES)
+		return 0;
+	h->word[0] = first_bytes(word0, n);
+	h->word[1] = first_bytes(word1, n > 8 ? n - 8 : 0);
+	h->word[2] = first_bytes(word2, n > 16 ? n - 16 : 0);
+	h->token_len = n;
+	h->pos += n - 1;
+	w->scan_at += n - 1;
+	return 1;
+}
+
+/* 1 when the position moved over bytes that cannot change the scanner's state. */
+static __always_inline int skip_plain(struct work *w)
+{
+	struct phx_head *h = &w->head;
+	__u32 n = 0;
+	if (w->scan_end - w->scan_at < 8)
+		return 0;
+	if (h->state == PHX_AT_VALUE && !phx_field_is_read(h->field)) {
+		n = phx_before_first(phx_outside(word_at(w, w->scan_at), ' '));
+	} else if (h->state == PHX_AT_NAME) {
+		return skip_name(w);
+	} else if (h->state == PHX_AT_TARGET) {
+		__u64 word = word_at(w, w->scan_at);
+		n = phx_before_first(phx_outside(word, '!') | phx_equal_to(word, '?') |
+				     phx_equal_to(word, '#') | phx_equal_to(word, '"') |
+				     phx_equal_to(word, '<') | phx_equal_to(word, '>') |
+				     phx_equal_to(word, '\\'));
+	}
+	h->pos += n;
+	w->scan_at += n;
+	return n != 0;
+}
+
+/* A field of a request's head is complete: may it go on as it is? */
+static __always_inline void note_field(struct work *w)
+{
+	struct phx_head *h = &w->head;
+	switch (h->field) {
+	case PHX_FIELD_HOST:
+		w->host_off = w->scan_at - (h->pos - h->value_off);
+		w->host_len = h->value_len;
+		break;
+	case PHX_FIELD_OTHER:
+	case PHX_FIELD_CONTENT_LENGTH:
+	case PHX_FIELD_CONNECTION:
+	case PHX_FIELD_COOKIE:
+	case PHX_FIELD_X_REQUEST_ID:
+	case PHX_FIELD_X_PHOENIX_SYNTHETIC:
+		break;
+	default:
+		w->odd = 1;
+	}
+}
+
+static long head_step(__u32 i, struct work **argument)
+{
+	struct work *w = *argument;
+	if (w->scan_at >= w->scan_end)
+		return 1;
+	if (skip_plain(w))
+		return 0;
+	int result = phx_head_step(&w->head, w->payload[w->scan_at & BYTES_MASK]);
+	w->scan_at++;
+	w->scan_result = result;
+	if (result == PHX_HEAD_FIELD)
+		note_field(w);
+	return result >= PHX_HEAD_DONE;
+}
+
+/* Goes on with w->head from w->scan_at to w->scan_end at most. Returns enum phx_head_result. */
+__noinline int scan_head(void)
+{
+	struct work *w = get_work(0);
+	if (!w)
+		return PHX_HEAD_REFUSED;
+	w->scan_result = PHX_HEAD_MORE;
+	bpf_loop(PHX_FRAME_BYTES, head_step, &w, 0);
+	return w->scan_result;
+}
+
+struct chunk_scan {
+	struct work *w;
+	struct phx_flow *flow;
+};
+
+static long chunk_step(__u32 i, struct chunk_scan *scan)
+{
+	struct work *w = scan->w;
+	struct phx_flow *flow = scan->flow;
+	__u32 left = w->scan_end - w->scan_at;
+	if (w->scan_at >= w->scan_end || flow->chunk_state >= PHX_CHUNK_DONE)
+		return 1;
+	if (flow->chunk_state == PHX_CHUNK_DATA) {
+		__u32 n = flow->chunk_left < left ? (__u32)flow->chunk_left : left;
+		w->scan_at += n;
+		flow->chunk_left -= n;
+		if (flow->chunk_left == 0)
+			flow->chunk_state = PHX_CHUNK_DATA_CR;
+		return 0;
+	}
+	flow->chunk_state = phx_chunk_byte(flow->chunk_state, &flow->chunk_left,
+					   w->payload[w->scan_at & BYTES_MASK]);
+	w->scan_at++;
+	return 0;
+}
+
+/* Goes on with the flow's chunked body from w->scan_at to w->scan_end. */
+__noinline int scan_chunks(__u32 index)
+{
+	struct work *w = get_work(0);
+	struct phx_flow *flow = get_flow(index);
+	if (!w || !flow)
+		return 0;
+	struct chunk_scan scan = {w, flow};
+	bpf_loop(PHX_FRAME_BYTES, chunk_step, &scan, 0);
+	return 0;
+}
+
+#endif
