@@ -213,8 +213,8 @@ start_all() {
 	say "traffic         $rate requests a second: POST /transfer-funds, GET /accounts/{id}," \
 		"GET /accounts/{id}/transfers"
 	say ""
-	start traffic "$build/phoenix-traffic" run tools/demo/transfer-funds.json --target "$gateway_url" \
-		--rate "$rate" --duration 24h --connections 32 -o table
+	start traffic "$build/phoenix-traffic" run tools/demo/transfer-funds.json --url "$gateway_url" \
+		--rate "$rate" --duration 24h --connections 32 --unmarked --progress 0 -o table
 }
 
 follow() { # STATE: live progress until every route is there; phoenixctl's exit code

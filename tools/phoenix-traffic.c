@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * phoenix-traffic: the traffic client's command line and report. What is sent is tools/traffic/scenario, how
- * it is sent tools/traffic/load.
+ * phoenix-traffic: the traffic client's command line. What is sent is tools/traffic/scenario, how it is sent
+ * tools/traffic/load, what came of it tools/traffic/report.
  *
- * The report is data and goes to stdout, talk to stderr, the progress line to stderr when that is a terminal.
- * A run that sent nothing, or to which nothing was answered as expected, has failed: an empty run must never
- * look like a clean one.
+ * The report is data and goes to stdout, talk to stderr; the progress line replaces itself on a terminal and
+ * is a line every ten seconds elsewhere. A run that sent nothing, to which nothing was answered as expected,
+ * or that the gateway counted otherwise, has failed: an empty run must never look like a clean one.
  */
 #include "traffic/load.h"
+#include "traffic/reconcile.h"
+#include "traffic/report.h"
 #include "traffic/scenario.h"
 
 #include "base/clock.h"
 #include "config_value.h"
+#include "ctl/parse.h"
 
+#include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -22,27 +26,64 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define HEADERS_MAX	    64
+#define TOKEN_BYTES_MAX	    8192
+#define CONNECTIONS_DEFAULT 16
+#define RATE_DEFAULT	    200
+#define DURATION_DEFAULT_S  30
+#define TERMINAL_PROGRESS_S 0.5
+#define PIPE_PROGRESS_S	    10
+
 enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SCENARIO = 3, EXIT_THRESHOLD = 20 };
 
 struct options {
 	const char *file;
-	const char *target;
-	double rate;
+	const char *url;
+	double rate;	   /* 0 = not given */
 	double duration_s; /* 0 = not given */
+	const char *stages;
 	uint64_t requests; /* 0 = not given */
-	uint32_t connections;
+	uint64_t connections;
+	bool closed, one_request;
 	double timeout_s;
 	uint64_t seed;
-	bool synthetic;
+	bool unmarked;
 	bool json;
+	const char *out;
+	const char *admin, *token_file;
+	double progress_s; /* < 0 = not given */
+	const char *headers[HEADERS_MAX];
+	size_t header_count;
+	struct threshold thresholds[THRESHOLDS_MAX];
+	size_t threshold_count;
 };
 
-/* A scenario's limit and what was measured. */
-struct threshold {
-	const char *key;
-	double limit; /* NAN = none */
-	double value;
-};
+/* X(letter, word, value or NULL, help) */
+#define OPTIONS(X)                                                                                           \
+	X('u', "url", "URL", "the gateway: http://host[:port][/base] (default http://127.0.0.1:8080)")       \
+	X('r', "rate", "N", "requests a second, on a fixed schedule (default: the scenario's, or 200)")      \
+	X('d', "duration", "TIME", "500ms, 30s, 5m, 1h (default: the scenario's, or 30s)")                   \
+	X('S', "stages", "LIST",                                                                             \
+	  "instead of both: RATE:TIME or FROM-TO:TIME, with commas (10-200:30s,200:1m)")                     \
+	X('n', "requests", "N", "send at most this many")                                                    \
+	X('L', "closed", NULL, "closed loop: each connection sends again when it has its answer")            \
+	X('c', "connections", "N", "at most 32768 (default: the scenario's, or 16)")                         \
+	X('1', "connection-per-request", NULL, "a new connection for each request")                          \
+	X('w', "timeout", "TIME", "for one request, from the moment it was due (default 10s)")               \
+	X('H', "header", "FIELD", "\"Name: value\" in every request, in place of the scenario's; repeat it") \
+	X('T', "threshold", "LIMIT", "p99<200ms, failed<1%, … beside the scenario's own; repeat it")         \
+	X('R', "reconcile", "ADMIN",                                                                         \
+	  "compare with what the gateway counted: unix:/path or http://host:port")                           \
+	X('K', "token-file", "FILE", "token of the admin interface (or PHOENIX_TOKEN)")                      \
+	X('s', "seed", "N", "the same seed sends the same requests (default: another one each time)")        \
+	X('U', "unmarked", NULL, "do not mark the requests with X-Phoenix-Synthetic: 1")                     \
+	X('y', "synthetic", NULL, "mark them (the default)")                                                 \
+	X('o', "output", "table|json", "how to report (default table)")                                      \
+	X('O', "out", "FILE", "write the report as JSON to FILE too")                                        \
+	X('p', "progress", "SECONDS",                                                                        \
+	  "a line every so often on stderr; 0 = none (default 10, terminal 0.5)")                            \
+	X('t', "target", "URL", "the same as --url")                                                         \
+	X('h', "help", NULL, "this text")
 
 static volatile sig_atomic_t stop;
 
@@ -54,32 +95,37 @@ static void on_signal(int number)
 
 static int usage(FILE *to)
 {
+	struct buf metrics = {0};
+	threshold_help(&metrics);
+	fputs("usage: phoenix-traffic run SCENARIO.json [options]\n"
+	      "       phoenix-traffic version\n\n",
+	      to);
+#define X(letter, word, value, help)                                                                         \
+	{                                                                                                    \
+		char name[64];                                                                               \
+		const char *wanted = value;                                                                  \
+		snprintf(name, sizeof(name), "%s %s", word, wanted ? wanted : "");                           \
+		fprintf(to, "  --%-24s %s\n", name, help);                                                   \
+	}
+	OPTIONS(X)
+#undef X
 	fprintf(to,
-		"usage: phoenix-traffic run SCENARIO.json [options]\n"
-		"       phoenix-traffic version\n"
-		"\n"
-		"  --target URL       http://host[:port][/base] (default http://127.0.0.1:8080)\n"
-		"  --rate N           requests a second, on a fixed schedule (default 200)\n"
-		"  --duration TIME    500ms, 30s, 5m, 1h (default 30s, or as long as --requests needs)\n"
-		"  --requests N       send this many\n"
-		"  --connections N    keep-alive connections, at most %u (default 16)\n"
-		"  --timeout TIME     for one request, from the moment it was due (default 10s)\n"
-		"  --seed N           the same seed sends the same requests (default: another one each "
-		"time)\n"
-		"  --synthetic        mark each request with X-Phoenix-Synthetic: 1\n"
-		"  -o table|json      how to report (default table)\n"
-		"\n"
+		"\nThresholds are METRIC<LIMIT (<, <=, >, >=); metrics:\n%s\n"
 		"SIGINT and SIGTERM end the run with its report; a second one does not wait for open "
 		"answers.\n"
-		"Exit: 0 done, 1 failed or nothing was sent or answered, 2 usage, 3 bad scenario,\n"
-		"      20 a threshold of the scenario was crossed.\n",
-		LOAD_CONNECTIONS_MAX);
+		"Exit: 0 done, 1 failed: nothing sent, nothing answered as expected, or the gateway counted "
+		"otherwise,\n"
+		"      2 usage, 3 bad scenario, 4 the daemon of --reconcile is not reachable, 6 not "
+		"permitted there,\n"
+		"      20 a threshold was crossed.\n",
+		buf_cstr(&metrics));
+	buf_fini(&metrics);
 	return to == stdout ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int bad_option(const char *name, const char *value, const char *wanted)
 {
-	fprintf(stderr, "phoenix-traffic: %s is \"%s\", but must be %s\n", name, value, wanted);
+	fprintf(stderr, "phoenix-traffic: --%s is \"%s\", but must be %s\n", name, value, wanted);
 	return EXIT_USAGE;
 }
 
@@ -103,89 +149,128 @@ static bool read_whole(const char *text, double max, uint64_t *out)
 	return true;
 }
 
-/* "1.5s", "200ms", "5m", "1h", or seconds without a unit; at most a week. */
-static bool read_duration(const char *text, double *seconds)
+static int add_header(struct options *o, const char *text)
 {
-	static const struct {
-		const char *unit;
-		double seconds;
-	} units[] = {{"", 1}, {"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}};
-	char *end;
-	double number = strtod(text, &end);
-	for (size_t i = 0; end != text && i < sizeof(units) / sizeof(units[0]); i++) {
-		double total = number * units[i].seconds;
-		if (strcmp(end, units[i].unit) == 0 && total >= 0.001 && total <= 7 * 86400.0) {
-			*seconds = total;
-			return true;
-		}
+	size_t name = strcspn(text, ":");
+	if (o->header_count == HEADERS_MAX || !text[name] || !is_token(slice_of(text, name)) ||
+	    strpbrk(text, "\r\n"))
+		return bad_option("header", text, "\"Name: value\", at most 64 of them");
+	o->headers[o->header_count++] = text;
+	return -1;
+}
+
+static int add_threshold(struct options *o, const char *text)
+{
+	struct buf why = {0};
+	if (o->threshold_count == THRESHOLDS_MAX)
+		return bad_option("threshold", text, "one of at most 32");
+	if (threshold_parse(slice_str(text), &o->thresholds[o->threshold_count], &why)) {
+		fprintf(stderr, "phoenix-traffic: --threshold: %s\n", buf_cstr(&why));
+		buf_fini(&why);
+		return EXIT_USAGE;
 	}
-	return false;
+	o->threshold_count++;
+	return -1;
+}
+
+/* Options with a number, a time or a choice. -1 = fine, otherwise the exit code. */
+static int read_value(struct options *o, int letter, const char *text)
+{
+	static const char *const time = "a time from 1ms to 168h, such as 30s";
+	char *end;
+	switch (letter) {
+	case 'r':
+		return read_number(text, SCHEDULE_RATE_MAX, &o->rate)
+			       ? -1
+			       : bad_option("rate", text, "a number above 0, at most 1000000");
+	case 'd':
+		return duration_parse(slice_str(text), &o->duration_s) ? -1
+								       : bad_option("duration", text, time);
+	case 'w':
+		return duration_parse(slice_str(text), &o->timeout_s) ? -1
+								      : bad_option("timeout", text, time);
+	case 'n':
+		return read_whole(text, 1e12, &o->requests)
+			       ? -1
+			       : bad_option("requests", text, "a whole number from 1 to 10^12");
+	case 'c':
+		return read_whole(text, SCENARIO_CONNECTIONS_MAX, &o->connections)
+			       ? -1
+			       : bad_option("connections", text, "a whole number from 1 to 32768");
+	case 's':
+		o->seed = strtoull(text, &end, 10);
+		return end != text && !*end && text[0] != '-' ? -1
+							      : bad_option("seed", text, "a whole number");
+	case 'p':
+		o->progress_s = strtod(text, &end);
+		return end != text && !*end && o->progress_s >= 0 && o->progress_s <= 86400
+			       ? -1
+			       : bad_option("progress", text, "a number of seconds, 0 or more");
+	default:
+		o->json = strcmp(text, "json") == 0;
+		return o->json || strcmp(text, "table") == 0 ? -1
+							     : bad_option("output", text, "table or json");
+	}
+}
+
+/* -1 = go on, otherwise the exit code. */
+static int take_option(struct options *o, int letter, const char *text)
+{
+	switch (letter) {
+	case 't':
+	case 'u':
+		o->url = text;
+		return -1;
+	case 'S':
+		o->stages = text;
+		return -1;
+	case 'L':
+		o->closed = true;
+		return -1;
+	case '1':
+		o->one_request = true;
+		return -1;
+	case 'H':
+		return add_header(o, text);
+	case 'T':
+		return add_threshold(o, text);
+	case 'R':
+		o->admin = text;
+		return -1;
+	case 'K':
+		o->token_file = text;
+		return -1;
+	case 'U':
+		o->unmarked = true;
+		return -1;
+	case 'y':
+		o->unmarked = false;
+		return -1;
+	case 'O':
+		o->out = text;
+		return -1;
+	case 'h':
+		return usage(stdout);
+	case '?':
+		return usage(stderr);
+	default:
+		return read_value(o, letter, text);
+	}
 }
 
 /* -1 = go on, otherwise the exit code. */
 static int read_options(int argc, char **argv, struct options *o)
 {
-	static const struct option names[] = {{"target", required_argument, NULL, 't'},
-					      {"rate", required_argument, NULL, 'r'},
-					      {"duration", required_argument, NULL, 'd'},
-					      {"requests", required_argument, NULL, 'n'},
-					      {"connections", required_argument, NULL, 'c'},
-					      {"timeout", required_argument, NULL, 'w'},
-					      {"seed", required_argument, NULL, 's'},
-					      {"synthetic", no_argument, NULL, 'y'},
-					      {"output", required_argument, NULL, 'o'},
-					      {"help", no_argument, NULL, 'h'},
-					      {0}};
-	uint64_t number;
-	char *end;
-	int option;
-	while ((option = getopt_long(argc, argv, "ho:", names, NULL)) != -1) {
-		switch (option) {
-		case 't':
-			o->target = optarg;
-			break;
-		case 'r':
-			if (!read_number(optarg, 1e6, &o->rate))
-				return bad_option("--rate", optarg, "a number above 0, at most 1000000");
-			break;
-		case 'd':
-			if (!read_duration(optarg, &o->duration_s))
-				return bad_option("--duration", optarg,
-						  "a time from 1ms to 168h, such as 30s");
-			break;
-		case 'n':
-			if (!read_whole(optarg, 1e12, &o->requests))
-				return bad_option("--requests", optarg, "a whole number from 1 to 10^12");
-			break;
-		case 'c':
-			if (!read_whole(optarg, LOAD_CONNECTIONS_MAX, &number))
-				return bad_option("--connections", optarg, "a whole number from 1 to 4096");
-			o->connections = (uint32_t)number;
-			break;
-		case 'w':
-			if (!read_duration(optarg, &o->timeout_s))
-				return bad_option("--timeout", optarg,
-						  "a time from 1ms to 168h, such as 10s");
-			break;
-		case 's':
-			o->seed = strtoull(optarg, &end, 10);
-			if (end == optarg || *end || optarg[0] == '-')
-				return bad_option("--seed", optarg, "a whole number");
-			break;
-		case 'y':
-			o->synthetic = true;
-			break;
-		case 'o':
-			o->json = strcmp(optarg, "json") == 0;
-			if (!o->json && strcmp(optarg, "table") != 0)
-				return bad_option("-o", optarg, "table or json");
-			break;
-		case 'h':
-			return usage(stdout);
-		default:
-			return usage(stderr);
-		}
-	}
+	static const struct option names[] = {
+#define X(letter, word, value, help) {word, (value) ? required_argument : no_argument, NULL, letter},
+		OPTIONS(X)
+#undef X
+			{0}};
+	int letter, code = -1;
+	while (code < 0 && (letter = getopt_long(argc, argv, "ho:", names, NULL)) != -1)
+		code = take_option(o, letter, optarg);
+	if (code >= 0)
+		return code;
 	const char *verb = optind < argc ? argv[optind] : "";
 	if (strcmp(verb, "version") == 0) {
 		puts("phoenix-traffic " PHOENIX_VERSION);
@@ -196,11 +281,20 @@ static int read_options(int argc, char **argv, struct options *o)
 	if (strcmp(verb, "run") != 0 || argc - optind != 2)
 		return usage(stderr);
 	o->file = argv[optind + 1];
+	if (o->admin && o->unmarked) {
+		fprintf(stderr, "phoenix-traffic: --reconcile needs marked requests: leave --unmarked out\n");
+		return EXIT_USAGE;
+	}
+	if (o->stages && (o->rate > 0 || o->duration_s > 0 || o->closed)) {
+		fprintf(stderr,
+			"phoenix-traffic: --stages stands alone, without --rate, --duration and --closed\n");
+		return EXIT_USAGE;
+	}
 	return -1;
 }
 
-/* The first address of the target. -errno, or -EHOSTUNREACH when the name does not resolve. */
-static int resolve(const struct config_url *url, struct load_options *load)
+/* The first address of the target. False when the name does not resolve (it was said why). */
+static bool resolve(const struct config_url *url, struct load_options *load)
 {
 	char port[8];
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -208,141 +302,128 @@ static int resolve(const struct config_url *url, struct load_options *load)
 	int err = getaddrinfo(url->host, port, &hints, &found);
 	if (err) {
 		fprintf(stderr, "phoenix-traffic: cannot resolve \"%s\": %s\n", url->host, gai_strerror(err));
-		return -EHOSTUNREACH;
+		return false;
 	}
 	memcpy(&load->address, found->ai_addr, found->ai_addrlen);
 	load->address_len = found->ai_addrlen;
 	freeaddrinfo(found);
-	return 0;
+	return true;
 }
 
-static void show_progress(const struct load_figures *f)
+/*
+ * One rate over one time, from the command line, else from the scenario, else by default. A scenario of
+ * several stages is replaced as a whole by --rate.
+ */
+static bool plan_constant(const struct options *o, const struct schedule *file, struct schedule *plan)
 {
-	static uint64_t sent_before, elapsed_before_ns;
-	double seconds = (double)(f->elapsed_ns - elapsed_before_ns) / (double)NS_PER_SEC;
-	double rate = seconds > 0 ? (double)(f->sent - sent_before) / seconds : 0;
-	fprintf(stderr, "\r%4.0f s  %llu sent (%.0f/s)  %llu answered  %llu failed  p99 %.1f ms\033[K",
-		(double)f->elapsed_ns / (double)NS_PER_SEC, (unsigned long long)f->sent, rate,
-		(unsigned long long)f->answered, (unsigned long long)load_failed(f),
-		load_percentile_ms(f, 0.99));
-	sent_before = f->sent;
-	elapsed_before_ns = f->elapsed_ns;
+	const struct stage *only =
+		file->count == 1 && file->stages[0].from == file->stages[0].to ? file->stages : NULL;
+	double rate = o->rate > 0 ? o->rate : only ? only->from : RATE_DEFAULT;
+	double seconds = o->duration_s;
+	if (seconds <= 0)
+		seconds = o->requests	? (double)o->requests / rate
+			  : file->count ? schedule_duration_s(file)
+					: DURATION_DEFAULT_S;
+	if (seconds < 0.001)
+		seconds = 0.001;
+	if (schedule_add(plan, rate, rate, seconds) && schedule_total(plan))
+		return true;
+	fprintf(stderr, "phoenix-traffic: %g requests a second for %g s: a run takes 1 ms to 168 h\n", rate,
+		seconds);
+	return false;
 }
 
-static bool crossed(const struct threshold *t)
+/* How the requests go out. False when that is not possible (it was said why). */
+static bool plan_load(const struct options *o, struct scenario *s, struct load_options *load)
 {
-	return t->value > t->limit; /* false for NAN */
-}
-
-/* Computes every figure that can be limited. Returns how many limits were crossed. */
-static unsigned judge(const struct scenario *s, const struct load_figures *f, struct threshold *thresholds)
-{
-	double sent = f->sent ? (double)f->sent : 1, planned = f->planned ? (double)f->planned : 1;
-	const double values[] = {
-		[SCENARIO_LIMIT_ERROR_RATE] = (double)load_failed(f) / sent,
-		[SCENARIO_LIMIT_UNSENT_RATE] = (double)(f->planned - f->sent) / planned,
-		[SCENARIO_LIMIT_P50] = load_percentile_ms(f, 0.5),
-		[SCENARIO_LIMIT_P90] = load_percentile_ms(f, 0.9),
-		[SCENARIO_LIMIT_P99] = load_percentile_ms(f, 0.99),
-		[SCENARIO_LIMIT_MAX] = (double)f->latency_ns_max / (double)NS_PER_MS,
-	};
-	unsigned count = 0;
-	for (size_t i = 0; i < SCENARIO_LIMIT_COUNT; i++) {
-		thresholds[i] = (struct threshold){scenario_limit_keys[i], s->limits[i], values[i]};
-		count += crossed(&thresholds[i]);
+	bool many =
+		s->load.schedule.count > 1 ||
+		(s->load.schedule.count && s->load.schedule.stages[0].from != s->load.schedule.stages[0].to);
+	load->connections = o->connections	  ? (uint32_t)o->connections
+			    : s->load.connections ? s->load.connections
+						  : CONNECTIONS_DEFAULT;
+	load->one_request = o->one_request || s->load.one_request;
+	load->total = o->requests;
+	load->closed = o->closed || (s->load.closed && o->rate <= 0 && !o->stages);
+	if (load->one_request && scenario_close_connections(s)) {
+		fprintf(stderr, "phoenix-traffic: out of memory\n");
+		return false;
 	}
-	return count;
+	if (load->closed) {
+		load->duration_s = o->duration_s > 0 ? o->duration_s : s->load.duration_s;
+		if (load->duration_s <= 0 && !o->requests)
+			load->duration_s = DURATION_DEFAULT_S;
+		return true;
+	}
+	if (o->stages) {
+		struct buf why = {0};
+		int err = schedule_parse(&load->schedule, o->stages, &why);
+		if (err)
+			fprintf(stderr, "phoenix-traffic: --stages: %s\n", buf_cstr(&why));
+		buf_fini(&why);
+		return err == 0;
+	}
+	if (many && o->rate <= 0 && o->duration_s <= 0) {
+		load->schedule = s->load.schedule;
+		return true;
+	}
+	if (many && o->rate <= 0) {
+		fprintf(stderr,
+			"phoenix-traffic: the scenario has stages: --duration needs --rate beside it\n");
+		return false;
+	}
+	return plan_constant(o, &s->load.schedule, &load->schedule);
 }
 
-static double mean_ms(const struct load_figures *f)
+/* The usual limit of 1024 descriptors is fewer than --connections allows. */
+static bool raise_files(uint32_t connections)
 {
-	return f->answered ? (double)f->latency_ns_sum / (double)f->answered / (double)NS_PER_MS : 0;
+	struct rlimit files = {0};
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+		getrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (files.rlim_cur >= connections + 32u)
+		return true;
+	fprintf(stderr,
+		"phoenix-traffic: %u connections need %u descriptors, the limit of this process is %llu "
+		"(ulimit -n)\n",
+		connections, connections + 32u, (unsigned long long)files.rlim_cur);
+	return false;
 }
 
-static void report_table(const struct scenario *s, const struct load_figures *f,
-			 const struct threshold *thresholds)
+static int open_reconcile(const struct options *o, struct reconcile **out)
 {
-	double seconds = (double)f->elapsed_ns / (double)NS_PER_SEC;
-	printf("scenario    %s\n", s->name);
-	printf("sent        %llu in %.1f s (%.1f/s) over %llu connections\n", (unsigned long long)f->sent,
-	       seconds, seconds > 0 ? (double)f->sent / seconds : 0, (unsigned long long)f->connects);
-	printf("answered    %llu\n", (unsigned long long)f->answered);
-	for (int status = 0; status < SCENARIO_STATUS_MAX; status++) {
-		if (f->status[status])
-			printf("  %d       %llu\n", status, (unsigned long long)f->status[status]);
+	struct buf token = {0}, why = {0};
+	char text[TOKEN_BYTES_MAX];
+	const char *env = getenv("PHOENIX_TOKEN");
+	struct slice given = slice_str(env && *env ? env : NULL);
+	int code = CTL_DONE;
+	if (o->token_file) {
+		FILE *file = fopen(o->token_file, "r");
+		if (!file) {
+			fprintf(stderr, "phoenix-traffic: %s: %s\n", o->token_file, strerror(errno));
+			return EXIT_USAGE;
+		}
+		given = slice_of(text, fread(text, 1, sizeof(text), file));
+		fclose(file);
 	}
-	printf("failed      %llu\n", (unsigned long long)load_failed(f));
-	if (f->unexpected)
-		printf("  unexpected status  %llu\n", (unsigned long long)f->unexpected);
-	for (size_t i = 0; i < LOAD_ERROR_COUNT; i++) {
-		if (f->errors[i])
-			printf("  %-8s  %llu\n", load_error_words[i], (unsigned long long)f->errors[i]);
-	}
-	if (f->planned > f->sent)
-		printf("unsent      %llu: all connections were busy when they were due\n",
-		       (unsigned long long)(f->planned - f->sent));
-	if (f->unfinished)
-		printf("unfinished  %llu: without an answer when the run ended\n",
-		       (unsigned long long)f->unfinished);
-	printf("latency     p50 %.2f ms  p90 %.2f ms  p99 %.2f ms  max %.2f ms  mean %.2f ms\n",
-	       thresholds[SCENARIO_LIMIT_P50].value, thresholds[SCENARIO_LIMIT_P90].value,
-	       thresholds[SCENARIO_LIMIT_P99].value, thresholds[SCENARIO_LIMIT_MAX].value, mean_ms(f));
-	for (size_t i = 0; i < SCENARIO_LIMIT_COUNT; i++) {
-		if (!isnan(thresholds[i].limit))
-			printf("threshold   %s %.4g, limit %.4g: %s\n", thresholds[i].key,
-			       thresholds[i].value, thresholds[i].limit,
-			       crossed(&thresholds[i]) ? "crossed" : "kept");
-	}
-}
-
-/* Three decimals: nanoseconds of a figure in ms mean nothing. */
-static json_t *rounded(double value)
-{
-	return json_real(round(value * 1e6) / 1e6);
-}
-
-static void report_json(const struct options *o, const struct scenario *s, const struct load_figures *f,
-			const struct threshold *thresholds)
-{
-	json_t *statuses = json_object(), *errors = json_object(), *limits = json_array();
-	for (int status = 0; status < SCENARIO_STATUS_MAX; status++) {
-		char key[16];
-		snprintf(key, sizeof(key), "%d", status);
-		if (f->status[status])
-			json_object_set_new(statuses, key, json_integer((json_int_t)f->status[status]));
-	}
-	for (size_t i = 0; i < LOAD_ERROR_COUNT; i++)
-		json_object_set_new(errors, load_error_words[i], json_integer((json_int_t)f->errors[i]));
-	for (size_t i = 0; i < SCENARIO_LIMIT_COUNT; i++) {
-		if (!isnan(thresholds[i].limit))
-			json_array_append_new(limits,
-					      json_pack("{s:s, s:o, s:o, s:b}", "name", thresholds[i].key,
-							"limit", rounded(thresholds[i].limit), "value",
-							rounded(thresholds[i].value), "crossed",
-							crossed(&thresholds[i])));
-	}
-	json_t *latency =
-		json_pack("{s:o, s:o, s:o, s:o, s:o}", "p50", rounded(thresholds[SCENARIO_LIMIT_P50].value),
-			  "p90", rounded(thresholds[SCENARIO_LIMIT_P90].value), "p99",
-			  rounded(thresholds[SCENARIO_LIMIT_P99].value), "max",
-			  rounded(thresholds[SCENARIO_LIMIT_MAX].value), "mean", rounded(mean_ms(f)));
-	json_t *document =
-		json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
-			  "name", s->name, "target", o->target, "rate", rounded(o->rate), "duration_s",
-			  rounded((double)f->elapsed_ns / (double)NS_PER_SEC), "seed",
-			  (json_int_t)(o->seed & INT64_MAX), "planned", (json_int_t)f->planned, "sent",
-			  (json_int_t)f->sent, "answered", (json_int_t)f->answered, "failed",
-			  (json_int_t)load_failed(f), "unexpected", (json_int_t)f->unexpected, "unsent",
-			  (json_int_t)(f->planned - f->sent), "unfinished", (json_int_t)f->unfinished,
-			  "status", statuses, "errors", errors, "latency_ms", latency, "thresholds", limits);
-	json_dumpf(document, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-	putchar('\n');
-	json_decref(document);
+	if (given.ptr && parse_token(given, &token, &why))
+		code = CTL_USAGE;
+	if (code == CTL_DONE)
+		code = reconcile_open(o->admin, token.len ? buf_cstr(&token) : NULL, out, &why);
+	if (code)
+		fprintf(stderr, "phoenix-traffic: --reconcile: %s\n", buf_cstr(&why));
+	buf_fini(&token);
+	buf_fini(&why);
+	return code;
 }
 
 /* The run's exit code, and why on stderr when it is not 0. */
-static int verdict(const struct load_figures *f, const struct threshold *thresholds, unsigned crossings)
+static int verdict(const struct report_subject *subject, size_t crossings)
 {
+	const struct load_figures *f = subject->figures;
 	if (f->sent == 0) {
 		fprintf(stderr, "phoenix-traffic: not one request was sent: the run shows nothing\n");
 		return EXIT_FAILED;
@@ -352,58 +433,122 @@ static int verdict(const struct load_figures *f, const struct threshold *thresho
 			(unsigned long long)f->sent);
 		return EXIT_FAILED;
 	}
-	for (size_t i = 0; i < SCENARIO_LIMIT_COUNT; i++) {
-		if (crossed(&thresholds[i]))
-			fprintf(stderr, "phoenix-traffic: threshold crossed: %s is %.4g, the limit %.4g\n",
-				thresholds[i].key, thresholds[i].value, thresholds[i].limit);
+	for (size_t i = 0; i < subject->threshold_count; i++) {
+		const struct threshold *t = &subject->thresholds[i];
+		struct buf value = {0};
+		threshold_format(t, t->value, &value);
+		if (!threshold_kept(t))
+			fprintf(stderr, "phoenix-traffic: threshold crossed: %s, measured %s\n", t->text,
+				buf_cstr(&value));
+		buf_fini(&value);
 	}
 	return crossings ? EXIT_THRESHOLD : EXIT_DONE;
+}
+
+static int write_reports(const struct options *o, const struct report_subject *subject)
+{
+	json_t *json = o->json || o->out ? report_json(subject) : NULL;
+	int code = EXIT_DONE;
+	if (o->json)
+		json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	if (o->json)
+		putchar('\n');
+	else
+		report_table(subject, stdout);
+	if (o->out && json_dump_file(json, o->out, JSON_INDENT(2) | JSON_REAL_PRECISION(9))) {
+		fprintf(stderr, "phoenix-traffic: cannot write %s: %s\n", o->out, strerror(errno));
+		code = EXIT_FAILED;
+	}
+	if (fflush(stdout) != 0)
+		code = EXIT_FAILED;
+	json_decref(json);
+	return code;
+}
+
+static void on_progress(const struct load_figures *figures)
+{
+	report_progress(figures, isatty(STDERR_FILENO), stderr);
+}
+
+static int say_ring_error(int err)
+{
+	fprintf(stderr, "phoenix-traffic: io_uring failed: %s%s\n", strerror(-err),
+		err == -EPERM || err == -ENOSYS ? " (is it allowed here? /proc/sys/kernel/io_uring_disabled)"
+						: "");
+	return EXIT_FAILED;
+}
+
+/* From the load to the exit code; everything is open. */
+static int run_load(const struct options *o, struct load_options *load, struct report_subject *subject,
+		    struct reconcile *reconcile)
+{
+	bool terminal = isatty(STDERR_FILENO);
+	double seconds = o->progress_s >= 0 ? o->progress_s
+			 : terminal	    ? TERMINAL_PROGRESS_S
+					    : PIPE_PROGRESS_S;
+	struct buf why = {0};
+	load->progress = seconds > 0 ? on_progress : NULL;
+	load->progress_ns = (uint64_t)(seconds * (double)NS_PER_SEC);
+	load->observer = reconcile ? reconcile_observer(reconcile) : NULL;
+	int err = load_run(load, subject->scenario, (struct load_figures *)subject->figures);
+	if (terminal && load->progress)
+		fputs("\r\033[K", stderr);
+	if (err)
+		return say_ring_error(err);
+	int counted = reconcile ? reconcile_finish(reconcile, &why) : CTL_DONE;
+	size_t crossings = report_judge(subject);
+	int written = write_reports(o, subject);
+	int code = verdict(subject, crossings);
+	if (counted) {
+		fprintf(stderr, "phoenix-traffic: the client and the gateway do not agree:\n%s\n",
+			buf_cstr(&why));
+		code = counted;
+	}
+	buf_fini(&why);
+	return code ? code : written;
 }
 
 static int run(const struct options *o, const struct config_url *target)
 {
 	struct load_figures *figures = calloc(1, sizeof(*figures));
-	struct threshold thresholds[SCENARIO_LIMIT_COUNT];
 	struct scenario scenario = {0};
-	bool terminal = isatty(STDERR_FILENO);
-	int code = EXIT_FAILED;
+	struct reconcile *reconcile = NULL;
+	struct scenario_options reading = {target, !o->unmarked, o->headers, o->header_count};
 	struct load_options load = {
-		.rate = o->rate,
-		.total = o->requests ? o->requests : (uint64_t)ceil(o->rate * o->duration_s),
-		.duration_ns = (uint64_t)(o->duration_s * (double)NS_PER_SEC),
-		.timeout_ns = (uint64_t)(o->timeout_s * (double)NS_PER_SEC),
-		.connections = o->connections,
-		.seed = o->seed,
-		.stop = &stop,
-		.progress = terminal ? show_progress : NULL,
-	};
-	int err = figures ? scenario_read(&scenario, o->file, target, o->synthetic) : -ENOMEM;
+		.timeout_ns = (uint64_t)(o->timeout_s * (double)NS_PER_SEC), .seed = o->seed, .stop = &stop};
+	struct report_subject subject = {.scenario = &scenario,
+					 .options = &load,
+					 .figures = figures,
+					 .synthetic = !o->unmarked,
+					 .target = target->text};
+	int code = EXIT_FAILED;
+	int err = figures ? scenario_read(&scenario, o->file, &reading) : -ENOMEM;
 	if (err) {
 		code = err == -ENOMEM ? EXIT_FAILED : EXIT_SCENARIO;
 		goto out;
 	}
-	if (resolve(target, &load))
-		goto out;
-	err = load_run(&load, &scenario, figures);
-	if (terminal)
-		fputs("\r\033[K", stderr);
-	if (err) {
-		fprintf(stderr, "phoenix-traffic: io_uring failed: %s%s\n", strerror(-err),
-			err == -EPERM || err == -ENOSYS
-				? " (is it allowed here? /proc/sys/kernel/io_uring_disabled)"
-				: "");
+	struct threshold thresholds[2 * THRESHOLDS_MAX];
+	memcpy(thresholds, scenario.thresholds, scenario.threshold_count * sizeof(thresholds[0]));
+	memcpy(thresholds + scenario.threshold_count, o->thresholds,
+	       o->threshold_count * sizeof(thresholds[0]));
+	subject.thresholds = thresholds;
+	subject.threshold_count = scenario.threshold_count + o->threshold_count;
+	if (!plan_load(o, &scenario, &load)) {
+		code = EXIT_USAGE;
 		goto out;
 	}
-	unsigned crossings = judge(&scenario, figures, thresholds);
-	if (o->json)
-		report_json(o, &scenario, figures, thresholds);
-	else
-		report_table(&scenario, figures, thresholds);
-	code = verdict(figures, thresholds, crossings);
-	if (fflush(stdout) != 0 && code == EXIT_DONE)
-		code = EXIT_FAILED;
+	if (load_figures_init(figures, &scenario) || !raise_files(load.connections) ||
+	    !resolve(target, &load))
+		goto out;
+	code = o->admin ? open_reconcile(o, &reconcile) : EXIT_DONE;
+	subject.reconcile = reconcile;
+	if (code == EXIT_DONE)
+		code = run_load(o, &load, &subject, reconcile);
 out:
+	reconcile_close(reconcile);
 	scenario_fini(&scenario);
+	if (figures)
+		load_figures_fini(figures);
 	free(figures);
 	return code;
 }
@@ -411,34 +556,26 @@ out:
 int main(int argc, char **argv)
 {
 	struct options options = {
-		.target = "http://127.0.0.1:8080",
-		.rate = 200,
-		.connections = 16,
-		.timeout_s = 10,
-		.seed = clock_wall_ns(),
-	};
+		.url = "http://127.0.0.1:8080", .timeout_s = 10, .seed = clock_wall_ns(), .progress_s = -1};
 	struct config_url target = {0};
 	struct buf why = {0};
 	int code = read_options(argc, argv, &options);
 	if (code >= 0)
 		return code;
-	if (options.duration_s == 0 && options.requests == 0)
-		options.duration_s = 30;
-	if (config_url_parse(slice_str(options.target), &target, &why)) {
-		code = bad_option("--target", options.target, "an http:// URL");
+	if (config_url_parse(slice_str(options.url), &target, &why)) {
+		code = bad_option("url", options.url, "an http:// URL");
 		fprintf(stderr, "phoenix-traffic: the URL %s\n", buf_cstr(&why));
 		buf_fini(&why);
 		return code;
 	}
 	struct sigaction action = {.sa_handler = on_signal};
-	struct rlimit files = {0};
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max; /* the usual 1024 are fewer than --connections allows */
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &action, NULL);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
 	code = run(&options, &target);
+	curl_global_cleanup();
 	config_url_fini(&target);
 	buf_fini(&why);
 	return code;

@@ -22,7 +22,9 @@ static bool is_plain(const struct scenario *s)
 	const char *name;
 	/* A value may be put into a path, where these must not be. */
 	for (i = 0; i < s->variable_count; i++) {
-		for (size_t k = 0; s->variables[i].values && k < s->variables[i].count; k++) {
+		for (size_t k = 0;
+		     s->variables[i].values && k < s->variables[i].count * s->variables[i].column_count;
+		     k++) {
 			if (strpbrk(s->variables[i].values[k], "#<>"))
 				return false;
 		}
@@ -80,7 +82,7 @@ FUZZ_TARGET(scenario)
 	FILE *saved = stderr, *nowhere = fmemopen(NULL, 4096, "w");
 	struct scenario s;
 	stderr = nowhere;
-	int err = scenario_read(&s, path, &target, true);
+	int err = scenario_read(&s, path, &(struct scenario_options){&target, true, NULL, 0});
 	stderr = saved;
 	fclose(nowhere);
 	FUZZ_CHECK(err == 0 || err == -EINVAL);

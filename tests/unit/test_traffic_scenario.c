@@ -2,9 +2,9 @@
 /* Scenarios of phoenix-traffic: what is refused, and which bytes a request becomes. */
 #include "unit.h"
 
-/* The tool's own files are in no library. */
-#include "../../tools/traffic/scenario.c"
+#include "traffic/scenario.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 static struct config_url target = {.host = (char *)"127.0.0.1", .port = 8080, .base_path = (char *)""};
@@ -16,7 +16,7 @@ static int read_text(struct scenario *s, const char *text, const struct config_u
 	int fd = mkstemp(path), saved = dup(STDERR_FILENO), err = -EIO;
 	if (fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) &&
 	    freopen("/dev/null", "w", stderr)) {
-		err = scenario_read(s, path, url, synthetic);
+		err = scenario_read(s, path, &(struct scenario_options){url, synthetic, NULL, 0});
 		fflush(stderr);
 		dup2(saved, STDERR_FILENO);
 	}
@@ -53,8 +53,30 @@ TEST(refused)
 		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a\": [\"x y\"]}}",
 		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a\": {\"from\": 2, \"to\": 1}}}",
 		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a\": {\"from\": 1}}}",
-		"{\"requests\": [{\"path\": \"/\"}], \"thresholds\": {\"p98_ms\": 1}}",
-		"{\"requests\": [{\"path\": \"/\"}], \"thresholds\": {\"p99_ms\": -1}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"thresholds\": {\"p99\": 1}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"thresholds\": [1]}",
+		"{\"requests\": [{\"path\": \"/\"}], \"thresholds\": [\"p99\"]}",
+		"{\"requests\": [{\"path\": \"/\", \"method\": \"CONNECT\"}]}",
+		"{\"requests\": [{\"path\": \"/\", \"expect\": \"6xx\"}]}",
+		"{\"requests\": [{\"path\": \"/\", \"expect\": {\"statuss\": 200}}]}",
+		"{\"requests\": [{\"path\": \"/\", \"expect\": {\"json\": {\"a\": 1}}}]}",
+		"{\"requests\": [{\"path\": \"/\", \"expect\": {\"json\": {\"/a\": []}}}]}",
+		"{\"requests\": [{\"path\": \"/\", \"expect\": {\"headers\": {\"a\": 1}}}]}",
+		"{\"requests\": [{\"path\": \"/\", \"headers\": {\"X-Phoenix-Synthetic\": \"0\"}}]}",
+		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a\": [{\"x\": 1}, {\"y\": 1}]}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a\": [{}]}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"variables\": {\"a.b\": [1]}}",
+		"{\"requests\": [{\"path\": \"/${a}\"}], \"variables\": {\"a\": [{\"x\": 1}]}}",
+		"{\"requests\": [{\"path\": \"/${a.y}\"}], \"variables\": {\"a\": [{\"x\": 1}]}}",
+		"{\"requests\": [{\"path\": \"/${a.x}\"}], \"variables\": {\"a\": [1]}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"rate\": 0}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"rate\": 1e7}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"mode\": \"fast\"}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"mode\": \"closed\", \"rate\": 1}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"stages\": []}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"stages\": [{\"rate\": 1}]}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"rate\": 1, \"duration\": \"forever\"}}",
+		"{\"requests\": [{\"path\": \"/\"}], \"load\": {\"connections\": 0}}",
 		"{\"requests\": [{\"path\": \"/\"}], \"extra\": 1}",
 	};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -78,9 +100,10 @@ TEST(bytes)
 	const struct scenario_request *r = scenario_compose(&s, 1, 41, &body, &out);
 	CHECK_STR(buf_cstr(&out), "POST /base/x/7.5 HTTP/1.1\r\nK: 42\r\nHost: [::1]:81\r\n"
 				  "User-Agent: phoenix-traffic/" PHOENIX_VERSION "\r\n"
-				  "Content-Type: application/json\r\nX-Phoenix-Synthetic: 1\r\n"
+				  "X-Phoenix-Synthetic: 1\r\nContent-Type: application/json\r\n"
 				  "Content-Length: 21\r\n\r\n{\"n\":7.5,\"s\":\"<7.5>\"}");
-	CHECK(r->expected[201] && r->expected[404] && !r->expected[200]);
+	CHECK(r->checks.status[201] && r->checks.status[404] && !r->checks.status[200]);
+	CHECK_STR(r->name, "POST /x/${a}");
 	CHECK(!r->is_head);
 	scenario_fini(&s);
 	buf_fini(&body);
@@ -96,10 +119,46 @@ TEST(without_body)
 	const struct scenario_request *r = scenario_compose(&s, 1, 0, &body, &out);
 	CHECK_STR(buf_cstr(&out), "HEAD / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"
 				  "User-Agent: phoenix-traffic/" PHOENIX_VERSION "\r\n\r\n");
-	CHECK(r->is_head && r->expected[200] && r->expected[399] && !r->expected[400]);
+	CHECK(r->is_head && r->checks.status[200] && r->checks.status[399] && !r->checks.status[400]);
 	scenario_fini(&s);
 	buf_fini(&body);
 	buf_fini(&out);
+}
+
+/* Rows keep together what belongs together; $${ is plain text; what the command line says wins. */
+TEST(rows)
+{
+	struct scenario s = {0};
+	struct buf body = {0}, out = {0};
+	static const char *const fields[] = {"k: of the line", "Host: other"};
+	char path[] = "/tmp/phoenix-scenario-XXXXXX";
+	const char *text = "{\"variables\": {\"o\": [{\"u\": \"a\", \"i\": 1}, {\"u\": \"b\", \"i\": 2}]},"
+			   "\"load\": {\"stages\": [{\"from\": 1, \"to\": 3, \"duration\": \"2s\"}], "
+			   "\"connections\": 7},"
+			   "\"requests\": [{\"path\": \"/${o.u}/${o.i}\", \"headers\": {\"K\": \"x\"}, "
+			   "\"body\": \"$${o.u} ${o.i}\"}]}";
+	int fd = mkstemp(path);
+	CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	CHECK_INT(scenario_read(&s, path, &(struct scenario_options){&target, false, fields, 2}), 0);
+	bool seen[2] = {false};
+	for (uint64_t k = 0; k < 64; k++) {
+		scenario_compose(&s, 3, k, &body, &out);
+		bool first = strncmp(buf_cstr(&out), "POST /a/1 ", 10) == 0 ||
+			     strncmp(buf_cstr(&out), "GET /a/1 ", 9) == 0;
+		seen[first] = true;
+		CHECK(first || strncmp(buf_cstr(&out), "GET /b/2 ", 9) == 0);
+		CHECK_STR(strstr(buf_cstr(&out), "\r\n\r\n") + 4, first ? "${o.u} 1" : "${o.u} 2");
+	}
+	CHECK(seen[0] && seen[1]);
+	CHECK(strstr(buf_cstr(&out), "\r\nk: of the line\r\nHost: other\r\n") &&
+	      !strstr(buf_cstr(&out), "K: x"));
+	CHECK_INT(schedule_total(&s.load.schedule), 4);
+	CHECK_INT(s.load.connections, 7);
+	scenario_fini(&s);
+	buf_fini(&body);
+	buf_fini(&out);
+	unlink(path);
+	close(fd);
 }
 
 /* Weights are shares, a range is used whole, and the same seed draws the same. */

@@ -3,8 +3,9 @@
  * load: see load.h. One thread, one ring.
  *
  * A connection is closed, connecting, idle or busy, and carries one request at a time. An idle one keeps its
- * receive armed, so a server that hangs up is noticed before the next request is given to it. The backlog
- * needs no queue: which request is next, and when it was due, follow from a counter.
+ * receive armed, so a server that hangs up is noticed before the next request is given to it; one that is
+ * idle for IDLE_NS is closed from this side, so that a server's own idle limit never meets a request on its
+ * way. The backlog needs no queue: which request is next, and when it was due, follow from a counter.
  */
 #include "load.h"
 
@@ -19,12 +20,12 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 
-#define REQUEST_BYTES_MAX    (16u << 20)
-#define HEAD_BYTES_MAX	     65536u
-#define SEND_GRACE_NS	     NS_PER_SEC	      /* what was due in time may be sent this much later */
-#define STOP_DRAIN_NS	     (5 * NS_PER_SEC) /* how long to wait for answers after a signal */
-#define PROGRESS_INTERVAL_NS (NS_PER_SEC / 2)
-#define TURN_NS		     (50 * NS_PER_MS) /* longest wait: signals and progress are looked at then */
+#define REQUEST_BYTES_MAX (16u << 20)
+#define HEAD_BYTES_MAX	  65536u
+#define IDLE_NS		  (4 * NS_PER_SEC)
+#define SEND_GRACE_NS	  NS_PER_SEC	   /* what was due in time may be sent this much later */
+#define STOP_DRAIN_NS	  (5 * NS_PER_SEC) /* how long to wait for answers after a signal */
+#define TURN_NS		  (50 * NS_PER_MS) /* longest wait: signals and progress are looked at then */
 
 const char *const load_error_words[] = {
 #define X(name, word, help) word,
@@ -39,10 +40,13 @@ struct connection {
 	struct timer deadline;
 	bool busy;
 	bool in_body;
-	uint64_t intended_ns;
+	bool keeps_text; /* the answer's content is wanted for its checks */
+	uint32_t mark;	 /* the observer's */
+	uint64_t intended_ns, sent_ns;
 	const struct scenario_request *request;
-	struct buf out; /* the request's bytes, the kernel's until sent */
-	struct buf in;	/* the answer's head */
+	struct buf out;	 /* the request's bytes, the kernel's until sent */
+	struct buf in;	 /* the answer's head */
+	struct buf text; /* the answer's content */
 	struct http_head head;
 	struct http_body body;
 };
@@ -53,52 +57,62 @@ struct load {
 	struct load_figures *figures;
 	struct ring ring;
 	struct list idle, closed;
-	uint32_t open; /* connections that the ring still knows */
+	uint32_t open;	/* connections that the ring still knows */
+	uint64_t total; /* requests; UINT64_MAX = until the time is over */
 	uint64_t in_flight;
 	uint64_t start_ns;
 	struct buf scratch;
+	struct json_tokens tokens;
 	struct connection *connections;
 };
 
-static unsigned latency_bucket(uint64_t ns)
+int load_figures_init(struct load_figures *f, const struct scenario *scenario)
 {
-	uint64_t unit = ns >> 10;
-	if (unit < 64)
-		return (unsigned)unit;
-	unsigned octave = 63 - (unsigned)__builtin_clzll(unit); /* >= 6 */
-	unsigned bucket = (octave - 5) * 64 + (unsigned)(unit >> (octave - 6) & 63);
-	return bucket < LOAD_LATENCY_BUCKETS ? bucket : LOAD_LATENCY_BUCKETS - 1;
-}
-
-/* The middle of a bucket. */
-static double latency_of(unsigned bucket)
-{
-	double unit = bucket < 64 ? bucket + 0.5
-				  : (double)((uint64_t)(64 + bucket % 64) << (bucket / 64 - 1)) +
-					    (double)(UINT64_C(1) << (bucket / 64 - 1)) / 2;
-	return unit * 1024;
-}
-
-double load_percentile_ms(const struct load_figures *f, double share)
-{
-	double wanted = share * (double)f->answered, seen = 0;
-	for (unsigned i = 0; i < LOAD_LATENCY_BUCKETS; i++) {
-		seen += (double)f->latency[i];
-		if (seen >= wanted && seen > 0) {
-			double ns = latency_of(i);
-			return (ns < (double)f->latency_ns_max ? ns : (double)f->latency_ns_max) /
-			       (double)NS_PER_MS;
-		}
+	memset(f, 0, sizeof(*f));
+	f->shares = calloc(scenario->request_count, sizeof(*f->shares));
+	if (!f->shares)
+		return -ENOMEM;
+	f->share_count = scenario->request_count;
+	for (size_t i = 0; i < f->share_count && f->share_count <= LOAD_DETAILED_MAX; i++) {
+		f->shares[i].latency = calloc(1, sizeof(*f->shares[i].latency));
+		if (!f->shares[i].latency)
+			return -ENOMEM;
 	}
 	return 0;
 }
 
+void load_figures_fini(struct load_figures *f)
+{
+	for (size_t i = 0; i < f->share_count; i++)
+		free(f->shares[i].latency);
+	free(f->shares);
+}
+
+uint64_t load_errors(const struct load_figures *f)
+{
+	uint64_t errors = 0;
+	for (unsigned i = 0; i < LOAD_ERROR_COUNT; i++)
+		errors += f->errors[i];
+	return errors;
+}
+
 uint64_t load_failed(const struct load_figures *f)
 {
-	uint64_t failed = f->unexpected;
-	for (unsigned i = 0; i < LOAD_ERROR_COUNT; i++)
-		failed += f->errors[i];
-	return failed;
+	return f->unexpected + load_errors(f);
+}
+
+static struct load_share *share_of(const struct connection *c)
+{
+	return &c->load->figures->shares[c->request - c->load->scenario->requests];
+}
+
+/* Counts one failure of the connection's request. */
+static void note_failure(struct connection *c, const char *why)
+{
+	struct load_figures *f = c->load->figures;
+	share_of(c)->failed++;
+	if (f->example_count < LOAD_EXAMPLES_MAX)
+		snprintf(f->examples[f->example_count++], LOAD_EXAMPLE_SIZE, "%s: %s", c->request->name, why);
 }
 
 /* ---- one connection --------------------------------------------------------------------------------- */
@@ -117,33 +131,50 @@ static void fail(struct connection *c, enum load_error error)
 		c->busy = false;
 		c->load->in_flight--;
 		c->load->figures->errors[error]++;
+		note_failure(c, load_error_words[error]);
 	}
 	hang_up(c, true);
+}
+
+static void count_answer(struct connection *c, uint64_t now_ns)
+{
+	struct load *load = c->load;
+	struct load_figures *f = load->figures;
+	uint64_t latency_ns = now_ns > c->intended_ns ? now_ns - c->intended_ns : 0;
+	unsigned status = c->head.scan.status;
+	struct load_share *share = share_of(c);
+	f->answered++;
+	share->answered++;
+	f->status[status < CHECK_STATUS_MAX ? status : CHECK_STATUS_MAX - 1]++;
+	histogram_add(&f->latency, latency_ns);
+	histogram_add(&f->service, now_ns > c->sent_ns ? now_ns - c->sent_ns : 0);
+	if (share->latency)
+		histogram_add(share->latency, latency_ns);
+	if (load->options->observer)
+		load->options->observer->answered(load->options->observer, c->mark, status);
+	buf_reset(&load->scratch);
+	if (check_answer(&c->request->checks, &c->head, c->in.data, buf_slice(&c->text), c->text.failed,
+			 &load->tokens, &load->scratch))
+		return;
+	f->unexpected++;
+	note_failure(c, buf_cstr(&load->scratch));
 }
 
 /* The answer is complete. */
 static void finish(struct connection *c, bool reusable)
 {
-	struct load_figures *f = c->load->figures;
+	struct load *load = c->load;
 	uint64_t now_ns = clock_now_ns();
-	uint64_t latency_ns = now_ns > c->intended_ns ? now_ns - c->intended_ns : 0;
-	unsigned status = c->head.scan.status;
 	c->busy = false;
-	c->load->in_flight--;
-	f->answered++;
-	f->status[status]++;
-	if (!c->request->expected[status])
-		f->unexpected++;
-	f->latency[latency_bucket(latency_ns)]++;
-	f->latency_ns_sum += latency_ns;
-	if (latency_ns > f->latency_ns_max)
-		f->latency_ns_max = latency_ns;
-	timer_cancel(&c->load->ring.timers, &c->deadline);
+	load->in_flight--;
+	count_answer(c, now_ns);
 	/* An answer before the request was sent whole ends the connection (RFC 9112 9.3). */
-	if (reusable && !c->stream.sending && !c->stream.ended)
-		list_push_front(&c->load->idle, &c->link);
-	else
+	if (reusable && !load->options->one_request && !c->stream.sending && !c->stream.ended) {
+		timer_set(&load->ring.timers, &c->deadline, now_ns + IDLE_NS);
+		list_push_front(&load->idle, &c->link);
+	} else {
 		hang_up(c, c->stream.sending);
+	}
 }
 
 static bool keeps_alive(const struct connection *c)
@@ -162,6 +193,8 @@ static void take_body(struct connection *c, char *data, size_t len)
 			fail(c, LOAD_ERROR_INVALID);
 			return;
 		}
+		if (c->keeps_text)
+			buf_append(&c->text, data, produced);
 		data += consumed;
 		len -= consumed;
 	}
@@ -176,6 +209,8 @@ static void take_body(struct connection *c, char *data, size_t len)
 static void answer_init(struct connection *c)
 {
 	c->in_body = false;
+	c->keeps_text = c->request->checks.place_count > 0;
+	buf_reset(&c->text);
 	buf_reset(&c->in);
 	http_head_init(&c->head, PHX_HEAD_RESPONSE, HTTP_FIELDS_MAX);
 }
@@ -243,8 +278,11 @@ static void on_sent(struct stream *stream, int err)
 
 static void send_request(struct connection *c)
 {
+	struct load_observer *observer = c->load->options->observer;
 	struct iovec piece = {.iov_base = c->out.data, .iov_len = c->out.len};
 	answer_init(c);
+	if (observer)
+		c->mark = observer->sent(observer, buf_slice(&c->out));
 	stream_send(&c->stream, &piece, 1);
 	stream_read(&c->stream);
 }
@@ -274,38 +312,39 @@ static void on_closed(struct stream *stream)
 
 static void on_deadline(struct timer *timer)
 {
-	fail(container_of(timer, struct connection, deadline), LOAD_ERROR_TIMEOUT);
+	struct connection *c = container_of(timer, struct connection, deadline);
+	if (c->busy)
+		fail(c, LOAD_ERROR_TIMEOUT);
+	else
+		hang_up(c, false);
 }
 
 /* ---- the schedule ----------------------------------------------------------------------------------- */
 
-/* When request k is due. */
-static uint64_t due_ns(const struct load *load, uint64_t k)
-{
-	return load->start_ns + (uint64_t)((double)k * ((double)NS_PER_SEC / load->options->rate));
-}
-
-/* Gives the next request to a free connection. There is one. */
-static void dispatch(struct load *load)
+/* Gives the next request, due at intended_ns, to a free connection. There is one. */
+static void dispatch(struct load *load, uint64_t intended_ns, uint64_t now_ns)
 {
 	static const struct stream_events events = {on_data, on_end, on_sent, on_connected, on_closed};
 	uint64_t k = load->figures->sent++;
 	bool open = !list_empty(&load->idle);
 	struct connection *c =
 		container_of(list_pop(open ? &load->idle : &load->closed), struct connection, link);
-	c->intended_ns = due_ns(load, k);
+	c->intended_ns = intended_ns;
+	c->sent_ns = now_ns;
 	c->request = scenario_compose(load->scenario, load->options->seed, k, &load->scratch, &c->out);
+	share_of(c)->sent++;
 	int fd = -1;
 	if (!open && !c->out.failed)
 		fd = socket(load->options->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->out.failed || (!open && fd < 0)) {
 		load->figures->errors[LOAD_ERROR_LOCAL]++;
+		note_failure(c, load_error_words[LOAD_ERROR_LOCAL]);
 		list_push_back(open ? &load->idle : &load->closed, &c->link);
 		return;
 	}
 	c->busy = true;
 	load->in_flight++;
-	timer_set(&load->ring.timers, &c->deadline, c->intended_ns + load->options->timeout_ns);
+	timer_set(&load->ring.timers, &c->deadline, intended_ns + load->options->timeout_ns);
 	if (open) {
 		send_request(c);
 		return;
@@ -316,41 +355,62 @@ static void dispatch(struct load *load)
 		       load->options->address_len);
 }
 
+static bool has_free_connection(const struct load *load)
+{
+	return !list_empty(&load->idle) || !list_empty(&load->closed);
+}
+
 /* Sends what is due. Returns how long the ring may wait at most. */
 static uint64_t send_due(struct load *load, uint64_t now_ns)
 {
-	while (load->figures->sent < load->options->total) {
-		uint64_t next_ns = due_ns(load, load->figures->sent);
+	while (load->figures->sent < load->total) {
+		uint64_t next_ns = now_ns;
+		if (!load->options->closed)
+			next_ns = load->start_ns +
+				  schedule_due_ns(&load->options->schedule, load->figures->sent);
 		if (next_ns > now_ns)
 			return next_ns - now_ns < TURN_NS ? next_ns - now_ns : TURN_NS;
-		if (list_empty(&load->idle) && list_empty(&load->closed))
+		if (!has_free_connection(load))
 			return TURN_NS;
-		dispatch(load);
+		dispatch(load, next_ns, now_ns);
 	}
 	return TURN_NS;
 }
 
+/* How many requests should have been sent by now. */
 static uint64_t planned(const struct load *load, uint64_t now_ns)
 {
-	double due = (double)(now_ns - load->start_ns) * load->options->rate / (double)NS_PER_SEC + 1;
-	if (due >= (double)load->options->total)
-		return load->options->total;
-	return (uint64_t)due < load->figures->sent ? load->figures->sent : (uint64_t)due;
+	uint64_t sent = load->figures->sent;
+	if (load->options->closed)
+		return sent;
+	uint64_t due = schedule_due_count(&load->options->schedule, now_ns - load->start_ns);
+	if (due > load->total)
+		due = load->total;
+	return due < sent ? sent : due;
+}
+
+/* After this nothing more is sent. */
+static uint64_t last_send_ns(const struct load *load)
+{
+	const struct load_options *options = load->options;
+	if (!options->closed)
+		return load->start_ns + schedule_due_ns(&options->schedule, load->total - 1) + SEND_GRACE_NS;
+	return options->duration_s > 0 ? load->start_ns + (uint64_t)(options->duration_s * (double)NS_PER_SEC)
+				       : UINT64_MAX;
 }
 
 static int run(struct load *load)
 {
 	const struct load_options *options = load->options;
 	struct load_figures *f = load->figures;
-	uint64_t progress_ns = 0, drain_end_ns = 0, last_due_ns;
+	uint64_t progress_ns = options->progress_ns, drain_end_ns = 0;
 	load->start_ns = clock_now_ns();
-	last_due_ns =
-		options->duration_ns ? load->start_ns + options->duration_ns + SEND_GRACE_NS : UINT64_MAX;
+	uint64_t end_ns = last_send_ns(load);
 	for (;;) {
 		uint64_t now_ns = clock_now_ns(), wait_ns = TURN_NS;
 		int stop = *options->stop;
 		bool sending = drain_end_ns == 0;
-		if (sending && (stop || now_ns > last_due_ns || f->sent == options->total)) {
+		if (sending && (stop || now_ns > end_ns || f->sent == load->total)) {
 			sending = false;
 			f->planned = planned(load, now_ns);
 			drain_end_ns = now_ns + options->timeout_ns + NS_PER_SEC;
@@ -366,7 +426,7 @@ static int run(struct load *load)
 			return err;
 		f->elapsed_ns = clock_now_ns() - load->start_ns;
 		if (options->progress && f->elapsed_ns >= progress_ns) {
-			progress_ns = f->elapsed_ns + PROGRESS_INTERVAL_NS;
+			progress_ns = f->elapsed_ns + options->progress_ns;
 			options->progress(f);
 		}
 	}
@@ -386,12 +446,31 @@ static void close_all(struct load *load)
 		;
 }
 
+static void connections_init(struct load *load)
+{
+	list_init(&load->idle);
+	list_init(&load->closed);
+	for (uint32_t i = 0; i < load->options->connections; i++) {
+		struct connection *c = &load->connections[i];
+		c->load = load;
+		c->out.max = REQUEST_BYTES_MAX;
+		c->in.max = HEAD_BYTES_MAX;
+		c->text.max = CHECK_BODY_BYTES_MAX;
+		c->stream.fd = -1;
+		timer_init(&c->deadline, on_deadline);
+		list_push_back(&load->closed, &c->link);
+	}
+}
+
 int load_run(const struct load_options *options, const struct scenario *scenario,
 	     struct load_figures *figures)
 {
-	struct load load = {.options = options, .scenario = scenario, .figures = figures};
+	struct load load = {
+		.options = options, .scenario = scenario, .figures = figures, .total = options->total};
 	struct ring_options ring = {.entries = 1024, .buffers_max = options->connections * 2};
-	memset(figures, 0, sizeof(*figures));
+	uint64_t scheduled = options->closed ? UINT64_MAX : schedule_total(&options->schedule);
+	if (!load.total || load.total > scheduled)
+		load.total = scheduled;
 	load.scratch.max = REQUEST_BYTES_MAX;
 	load.connections = calloc(options->connections, sizeof(*load.connections));
 	if (!load.connections)
@@ -401,25 +480,17 @@ int load_run(const struct load_options *options, const struct scenario *scenario
 		free(load.connections);
 		return err;
 	}
-	list_init(&load.idle);
-	list_init(&load.closed);
-	for (uint32_t i = 0; i < options->connections; i++) {
-		struct connection *c = &load.connections[i];
-		c->load = &load;
-		c->out.max = REQUEST_BYTES_MAX;
-		c->in.max = HEAD_BYTES_MAX;
-		c->stream.fd = -1;
-		timer_init(&c->deadline, on_deadline);
-		list_push_back(&load.closed, &c->link);
-	}
+	connections_init(&load);
 	err = run(&load);
 	close_all(&load);
 	ring_fini(&load.ring);
 	for (uint32_t i = 0; i < options->connections; i++) {
 		buf_fini(&load.connections[i].out);
 		buf_fini(&load.connections[i].in);
+		buf_fini(&load.connections[i].text);
 	}
 	buf_fini(&load.scratch);
+	json_tokens_fini(&load.tokens);
 	free(load.connections);
 	return err;
 }

@@ -1,27 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * scenario: see scenario.h. Templates are cut into pieces once, when the file is read; sending a request is
- * then a handful of appends. What is drawn for request k comes from mixing the seed, k and the place's
- * number, so that two runs with one seed send the same bytes and nothing has to be remembered.
+ * scenario: see scenario.h. The file is read once, with every mistake that could show later; what is left for
+ * each request is to pick one by weight and to fill in its templates.
  */
 #include "scenario.h"
+
+#include "config_report.h"
+#include "config_value.h"
 
 #include <phoenix/head.h>
 #include <phoenix/split.h>
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
-#define SCENARIO_REQUESTS  4096
-#define SCENARIO_VARIABLES 64
-
-const char *const scenario_limit_keys[] = {
-#define X(name, key) key,
-	SCENARIO_LIMITS(X)
-#undef X
-};
+#define VALUES_MAX 100000
 
 __attribute__((format(printf, 2, 3))) static int scenario_error(const struct scenario *s, const char *format,
 								...)
@@ -35,119 +30,59 @@ __attribute__((format(printf, 2, 3))) static int scenario_error(const struct sce
 	return -EINVAL;
 }
 
+/* -EINVAL with the sentence in `why`, which is freed; other errors go through. */
+static int explain(const struct scenario *s, const char *where, int err, struct buf *why)
+{
+	if (err == -EINVAL)
+		scenario_error(s, "%s: %s", where, buf_cstr(why));
+	buf_fini(why);
+	return err;
+}
+
 /* The keys of an object must be among `allowed` (a list with a NULL at its end). */
 static int check_keys(const struct scenario *s, const json_t *object, const char *where,
 		      const char *const *allowed)
 {
 	const char *key;
 	json_t *value;
+	if (!json_is_object(object))
+		return scenario_error(s, "%s must be an object", where);
 	json_object_foreach((json_t *)object, key, value)
 	{
 		size_t i = 0;
 		while (allowed[i] && strcmp(allowed[i], key) != 0)
 			i++;
-		if (!allowed[i])
-			return scenario_error(s, "%s: there is no key \"%s\" here", where, key);
+		if (allowed[i])
+			continue;
+		const char *near = report_suggest(slice_str(key), allowed);
+		return scenario_error(s, "%s: there is no key %s here%s%s%s", where,
+				      quote(slice_str(key)).text, near ? "; did you mean \"" : "",
+				      near ? near : "", near ? "\"?" : "");
 	}
 	return 0;
-}
-
-static int add_piece(struct text_template *t, struct piece piece)
-{
-	struct piece *pieces = realloc(t->pieces, (t->count + 1) * sizeof(*pieces));
-	if (!pieces)
-		return -ENOMEM;
-	t->pieces = pieces;
-	t->pieces[t->count++] = piece;
-	return 0;
-}
-
-static int add_text(struct text_template *t, struct slice text)
-{
-	if (text.len == 0)
-		return 0;
-	struct piece piece = {.kind = PIECE_TEXT, .text = strndup(text.ptr, text.len), .len = text.len};
-	int err = piece.text ? add_piece(t, piece) : -ENOMEM;
-	if (err)
-		free(piece.text);
-	return err;
-}
-
-/* The inside of ${...}. */
-static int add_place(const struct scenario *s, struct text_template *t, struct slice name)
-{
-	struct piece piece = {.kind = PIECE_VARIABLE};
-	if (slice_equal(name, SLICE("seq")))
-		piece.kind = PIECE_SEQ;
-	else if (slice_equal(name, SLICE("uuid")))
-		piece.kind = PIECE_UUID;
-	if (piece.kind == PIECE_VARIABLE) {
-		while (piece.variable < s->variable_count &&
-		       !slice_equal(slice_str(s->variables[piece.variable].name), name))
-			piece.variable++;
-		if (piece.variable == s->variable_count)
-			return scenario_error(s, "\"${%.*s}\" is used, but variables has no \"%.*s\"",
-					      SLICE_ARG(name), SLICE_ARG(name));
-	}
-	return add_piece(t, piece);
-}
-
-/*
- * Appends `text` to the template. In a JSON body ("${name:number}"), quotes included, becomes the bare value:
- * the way to put a number where JSON has no templates.
- */
-static int template_add(const struct scenario *s, struct text_template *t, struct slice text, bool is_json)
-{
-	static const struct slice as_number = SLICE(":number");
-	for (;;) {
-		char *open = text.len ? memmem(text.ptr, text.len, "${", 2) : NULL;
-		char *close = open ? memchr(open, '}', text.len - (size_t)(open - text.ptr)) : NULL;
-		if (!close)
-			return add_text(t, text);
-		struct slice before = slice_of(text.ptr, (size_t)(open - text.ptr));
-		struct slice name = slice_of(open + 2, (size_t)(close - open) - 2);
-		text.len -= (size_t)(close + 1 - text.ptr);
-		text.ptr = close + 1;
-		if (name.len > as_number.len &&
-		    slice_equal(slice_of(name.ptr + name.len - as_number.len, as_number.len), as_number)) {
-			name.len -= as_number.len;
-			if (!is_json || !before.len || open[-1] != '"' || !text.len || text.ptr[0] != '"')
-				return scenario_error(
-					s, "\"${%.*s:number}\" must be a whole string of a JSON body",
-					SLICE_ARG(name));
-			before.len--;
-			text.ptr++, text.len--;
-		}
-		int err = add_text(t, before);
-		if (!err)
-			err = add_place(s, t, name);
-		if (err)
-			return err;
-	}
-}
-
-static void template_fini(struct text_template *t)
-{
-	for (size_t i = 0; i < t->count; i++)
-		free(t->pieces[i].text);
-	free(t->pieces);
 }
 
 void scenario_fini(struct scenario *s)
 {
 	for (size_t i = 0; i < s->variable_count; i++) {
-		for (size_t j = 0; s->variables[i].values && j < s->variables[i].count; j++)
-			free(s->variables[i].values[j]);
-		free(s->variables[i].values);
+		struct variable *v = &s->variables[i];
+		for (size_t j = 0; v->values && j < v->count * v->column_count; j++)
+			free(v->values[j]);
+		free(v->values);
+		free(v->columns);
 	}
 	free(s->variables);
 	for (size_t i = 0; i < s->request_count; i++) {
 		template_fini(&s->requests[i].head);
 		template_fini(&s->requests[i].body);
+		check_fini(&s->requests[i].checks);
+		free((char *)s->requests[i].name);
 	}
 	free(s->requests);
 	json_decref(s->document);
 }
+
+/* --- variables ----------------------------------------------------------------------------------------- */
 
 /* Values go into paths, fields and JSON strings alike, so only what needs no escaping in any of them. */
 static bool value_is_plain(const char *value)
@@ -159,45 +94,98 @@ static bool value_is_plain(const char *value)
 	return true;
 }
 
-static int read_variable(struct scenario *s, struct variable *v, const json_t *value)
+static int read_range(struct scenario *s, struct variable *v, json_t *value)
 {
 	json_int_t last;
-	if (json_is_object(value)) {
-		json_error_t error;
-		if (json_unpack_ex((json_t *)value, &error, JSON_STRICT, "{s:I, s:I}", "from", &v->first,
-				   "to", &last) ||
-		    last < v->first || (uint64_t)last - (uint64_t)v->first >= UINT32_MAX)
-			return scenario_error(
-				s,
-				"variables: \"%s\" must be {\"from\": whole number, \"to\": one that "
-				"is not smaller}, at most 2^32 apart",
-				v->name);
-		v->count = (size_t)(last - v->first) + 1;
-		return 0;
-	}
-	if (!json_is_array(value) || json_array_size(value) == 0)
-		return scenario_error(s, "variables: \"%s\" must be a list of values or {\"from\":, \"to\":}",
+	if (json_unpack_ex(value, &(json_error_t){0}, JSON_STRICT, "{s:I, s:I}", "from", &v->first, "to",
+			   &last) ||
+	    last < v->first || (uint64_t)last - (uint64_t)v->first >= UINT32_MAX)
+		return scenario_error(
+			s,
+			"variables: \"%s\" must be {\"from\": whole number, \"to\": one that is not "
+			"smaller}, at most 2^32 apart",
+			v->name);
+	v->count = (size_t)(last - v->first) + 1;
+	return 0;
+}
+
+static int add_value(struct scenario *s, struct variable *v, size_t at, const json_t *item)
+{
+	if (!json_is_string(item) && !json_is_number(item))
+		return scenario_error(s, "variables: \"%s\" holds something that is no string or number",
 				      v->name);
-	v->values = calloc(json_array_size(value), sizeof(*v->values));
+	v->values[at] = json_is_string(item) ? strdup(json_string_value(item))
+					     : json_dumps(item, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	if (!v->values[at])
+		return -ENOMEM;
+	if (!value_is_plain(v->values[at]))
+		return scenario_error(
+			s,
+			"variables: a value of \"%s\" has a space, a quote, a backslash or a byte that "
+			"is no printable ASCII",
+			v->name);
+	return 0;
+}
+
+/* The names of the first row are the columns of all. */
+static int read_columns(struct variable *v, json_t *row)
+{
+	const char *name;
+	json_t *value;
+	v->columns = calloc(json_object_size(row) + 1, sizeof(*v->columns));
+	if (!v->columns)
+		return -ENOMEM;
+	v->column_count = 0;
+	json_object_foreach(row, name, value) v->columns[v->column_count++] = name;
+	return 0;
+}
+
+static int read_row(struct scenario *s, struct variable *v, size_t row, json_t *item)
+{
+	if (!v->columns)
+		return add_value(s, v, row, item);
+	for (size_t c = 0; c < v->column_count; c++) {
+		json_t *value = json_object_get(item, v->columns[c]);
+		if (json_object_size(item) != v->column_count || !value)
+			return scenario_error(
+				s, "variables: row %zu of \"%s\" has not the columns of its first row",
+				row + 1, v->name);
+		int err = add_value(s, v, row * v->column_count + c, value);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int read_variable(struct scenario *s, struct variable *v, json_t *value)
+{
+	size_t rows = json_array_size(value), i;
+	json_t *item;
+	if (json_is_object(value))
+		return read_range(s, v, value);
+	if (rows == 0 || rows > VALUES_MAX)
+		return scenario_error(
+			s,
+			"variables: \"%s\" must be a list of 1 to %d values or rows, or {\"from\":, \"to\":}",
+			v->name, VALUES_MAX);
+	v->column_count = 1;
+	item = json_array_get(value, 0);
+	int err = 0;
+	if (json_object_size(item) > SCENARIO_FIELDS_MAX || (json_is_object(item) && !json_object_size(item)))
+		return scenario_error(s, "variables: a row of \"%s\" must have 1 to %d columns", v->name,
+				      SCENARIO_FIELDS_MAX);
+	if (json_is_object(item))
+		err = read_columns(v, item);
+	if (!err)
+		v->values = calloc(rows * v->column_count, sizeof(*v->values));
 	if (!v->values)
 		return -ENOMEM;
-	for (size_t i = 0; i < json_array_size(value); i++) {
-		json_t *item = json_array_get(value, i);
-		if (!json_is_string(item) && !json_is_number(item))
-			return scenario_error(
-				s, "variables: \"%s\" holds something that is no string or number", v->name);
-		v->values[i] = json_is_string(item)
-				       ? strdup(json_string_value(item))
-				       : json_dumps(item, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-		v->count = i + 1;
-		if (!v->values[i])
-			return -ENOMEM;
-		if (!value_is_plain(v->values[i]))
-			return scenario_error(
-				s,
-				"variables: a value of \"%s\" has a space, a quote, a backslash or a "
-				"byte that is no printable ASCII",
-				v->name);
+	v->count = rows;
+	json_array_foreach(value, i, item)
+	{
+		err = read_row(s, v, i, item);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -208,9 +196,9 @@ static int read_variables(struct scenario *s, json_t *object)
 	json_t *value;
 	if (!object)
 		return 0;
-	if (!json_is_object(object) || json_object_size(object) > SCENARIO_VARIABLES)
+	if (!json_is_object(object) || json_object_size(object) > SCENARIO_VARIABLES_MAX)
 		return scenario_error(s, "variables must be an object of at most %d members",
-				      SCENARIO_VARIABLES);
+				      SCENARIO_VARIABLES_MAX);
 	s->variables = calloc(json_object_size(object) + 1, sizeof(*s->variables));
 	if (!s->variables)
 		return -ENOMEM;
@@ -218,6 +206,10 @@ static int read_variables(struct scenario *s, json_t *object)
 	{
 		struct variable *v = &s->variables[s->variable_count++];
 		v->name = name;
+		if (!*name || strpbrk(name, ".}:${"))
+			return scenario_error(
+				s, "variables: %s: a name must not be empty or have . : } { $ in it",
+				quote(slice_str(name)).text);
 		int err = read_variable(s, v, value);
 		if (err)
 			return err;
@@ -225,144 +217,297 @@ static int read_variables(struct scenario *s, json_t *object)
 	return 0;
 }
 
-/* "expect": one status, or a list. Without it anything under 400 is right. */
-static int read_expect(struct scenario *s, struct scenario_request *r, const char *where,
-		       const json_t *expect)
+/* --- load and thresholds ---------------------------------------------------------------------------------
+ */
+
+static int read_stage(struct scenario *s, size_t index, json_t *stage)
 {
-	size_t count = json_is_array(expect) ? json_array_size(expect) : 1;
-	for (int status = 0; !expect && status < 400; status++)
-		r->expected[status] = true;
-	for (size_t i = 0; expect && i < count; i++) {
-		const json_t *item = json_is_array(expect) ? json_array_get(expect, i) : expect;
-		json_int_t status = json_integer_value(item);
-		if (!json_is_integer(item) || status < 200 || status >= SCENARIO_STATUS_MAX)
-			return scenario_error(
-				s, "%s: expect must be a status from 200 to 599, or a list of them", where);
-		r->expected[status] = true;
+	static const char *const keys[] = {"rate", "from", "to", "duration", NULL};
+	char where[40];
+	double seconds;
+	snprintf(where, sizeof(where), "load: stages[%zu]", index);
+	int err = check_keys(s, stage, where, keys);
+	if (err)
+		return err;
+	json_t *rate = json_object_get(stage, "rate"), *from = json_object_get(stage, "from");
+	json_t *to = json_object_get(stage, "to");
+	bool good = rate ? json_is_number(rate) && !from && !to : json_is_number(from) && json_is_number(to);
+	const char *time = json_string_value(json_object_get(stage, "duration"));
+	if (!good || !time || !duration_parse(slice_str(time), &seconds) ||
+	    !schedule_add(&s->load.schedule, json_number_value(rate ? rate : from),
+			  json_number_value(rate ? rate : to), seconds))
+		return scenario_error(
+			s,
+			"%s must be {\"rate\": N, \"duration\": \"30s\"} or {\"from\": N, \"to\": N, "
+			"\"duration\": \"30s\"}, rates from 0 to %.0f, times from 1ms to 168h, at most %d",
+			where, SCHEDULE_RATE_MAX, SCHEDULE_STAGES_MAX);
+	return 0;
+}
+
+static int read_stages(struct scenario *s, json_t *load)
+{
+	json_t *stages = json_object_get(load, "stages"), *item, *rate = json_object_get(load, "rate");
+	json_t *duration = json_object_get(load, "duration");
+	size_t i;
+	int err = 0;
+	if (stages && (rate || duration || !json_array_size(stages)))
+		return scenario_error(
+			s, "load: stages must be a list, without \"rate\" and \"duration\" beside it");
+	json_array_foreach(stages, i, item)
+	{
+		err = read_stage(s, i, item);
+		if (err)
+			return err;
+	}
+	if (rate) {
+		json_t *stage = json_pack("{s:O, s:s}", "rate", rate, "duration",
+					  duration ? json_string_value(duration) : "30s");
+		err = read_stage(s, 0, stage);
+		json_decref(stage);
+	}
+	if (!err && s->load.schedule.count && schedule_total(&s->load.schedule) == 0)
+		err = scenario_error(s, "load: with these rates and times no request is ever due");
+	return err;
+}
+
+static int read_load(struct scenario *s, json_t *load)
+{
+	static const char *const keys[] = {"mode",	  "rate",	"duration", "stages",
+					   "connections", "keep_alive", NULL};
+	if (!load)
+		return 0;
+	int err = check_keys(s, load, "load", keys);
+	if (err)
+		return err;
+	json_t *mode = json_object_get(load, "mode"), *connections = json_object_get(load, "connections");
+	json_t *keep_alive = json_object_get(load, "keep_alive"),
+	       *duration = json_object_get(load, "duration");
+	const char *word = mode ? json_string_value(mode) : "open";
+	if (!word || (strcmp(word, "open") != 0 && strcmp(word, "closed") != 0))
+		return scenario_error(s, "load: mode must be \"open\" or \"closed\"");
+	if (connections && (!json_is_integer(connections) || json_integer_value(connections) < 1 ||
+			    json_integer_value(connections) > SCENARIO_CONNECTIONS_MAX))
+		return scenario_error(s, "load: connections must be a whole number from 1 to %u",
+				      SCENARIO_CONNECTIONS_MAX);
+	if (keep_alive && !json_is_boolean(keep_alive))
+		return scenario_error(s, "load: keep_alive must be true or false");
+	if (duration && (!json_is_string(duration) ||
+			 !duration_parse(slice_str(json_string_value(duration)), &s->load.duration_s)))
+		return scenario_error(s, "load: duration must be a time from 1ms to 168h, such as \"30s\"");
+	s->load.closed = strcmp(word, "closed") == 0;
+	s->load.connections = (uint32_t)json_integer_value(connections);
+	s->load.one_request = json_is_false(keep_alive);
+	if (s->load.closed && (json_object_get(load, "rate") || json_object_get(load, "stages")))
+		return scenario_error(
+			s, "load: in closed mode the answers set the pace: leave rate and stages out");
+	return s->load.closed ? 0 : read_stages(s, load);
+}
+
+static int read_thresholds(struct scenario *s, json_t *list)
+{
+	json_t *item;
+	size_t i;
+	if (list && (!json_is_array(list) || json_array_size(list) > THRESHOLDS_MAX))
+		return scenario_error(s,
+				      "thresholds must be a list of at most %d texts such as \"p99<200ms\"",
+				      THRESHOLDS_MAX);
+	json_array_foreach(list, i, item)
+	{
+		struct buf why = {0};
+		const char *text = json_string_value(item);
+		int err = threshold_parse(slice_str(text ? text : ""), &s->thresholds[s->threshold_count++],
+					  &why);
+		err = explain(s, "thresholds", err, &why);
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
-static bool is_token(struct slice s)
+/* --- requests --------------------------------------------------------------------------------------------
+ */
+
+/* "Name: value" among the options' headers that has this name. */
+static bool is_overridden(const struct scenario_options *options, const char *name)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		if (!phx_byte_is(PHX_TCHAR, (__u8)s.ptr[i]))
-			return false;
+	for (size_t i = 0; i < options->header_count; i++) {
+		size_t len = strcspn(options->headers[i], ":");
+		if (slice_equal_nocase(slice_of(options->headers[i], len), slice_str(name)))
+			return true;
 	}
-	return s.len > 0;
+	return false;
 }
 
-static int read_fields(struct scenario *s, struct buf *head, const char *where, json_t *fields,
-		       const struct config_url *target, const char *body_type, bool synthetic)
+static void write_other_fields(struct buf *head, const struct scenario_options *options, bool has_host,
+			       bool has_agent)
 {
+	const struct config_url *target = options->target;
+	for (size_t i = 0; i < options->header_count; i++)
+		buf_printf(head, "%s\r\n", options->headers[i]);
+	if (!has_host && !is_overridden(options, "host"))
+		buf_printf(head, strchr(target->host, ':') ? "Host: [%s]:%u\r\n" : "Host: %s:%u\r\n",
+			   target->host, target->port);
+	if (!has_agent && !is_overridden(options, "user-agent"))
+		buf_append_str(head, "User-Agent: phoenix-traffic/" PHOENIX_VERSION "\r\n");
+	if (options->synthetic)
+		buf_append_str(head, "X-Phoenix-Synthetic: 1\r\n");
+}
+
+static int write_fields(struct scenario *s, struct buf *head, const char *where, json_t *fields,
+			const struct scenario_options *options, const char *body_type)
+{
+	static const char *const ours[] = {"content-length",  "transfer-encoding", "connection",
+					   "expect",	      "upgrade",	   "x-phoenix-synthetic",
+					   "x-phoenix-shadow"};
 	const char *name;
 	json_t *value;
-	bool has_host = false, has_type = false, has_agent = false;
+	bool has_host = false, has_type = is_overridden(options, "content-type"), has_agent = false;
+	if (fields && (!json_is_object(fields) || json_object_size(fields) > SCENARIO_FIELDS_MAX))
+		return scenario_error(s, "%s: headers must be an object of at most %d strings", where,
+				      SCENARIO_FIELDS_MAX);
 	json_object_foreach(fields, name, value)
 	{
 		const char *text = json_string_value(value);
 		if (!is_token(slice_str(name)) || !text || strpbrk(text, "\r\n"))
-			return scenario_error(
-				s, "%s: headers: \"%s\" is no field name with a string of one line", where,
-				name);
-		if (!strcasecmp(name, "content-length") || !strcasecmp(name, "transfer-encoding"))
-			return scenario_error(s, "%s: headers: %s is set from the body, leave it out", where,
-					      name);
+			return scenario_error(s, "%s: headers: %s is no field name with a string of one line",
+					      where, quote(slice_str(name)).text);
+		for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+			if (strcasecmp(name, ours[i]) == 0)
+				return scenario_error(
+					s, "%s: headers: %s is the client's own business, leave it out",
+					where, name);
+		}
 		has_host |= !strcasecmp(name, "host");
 		has_type |= !strcasecmp(name, "content-type");
 		has_agent |= !strcasecmp(name, "user-agent");
-		buf_printf(head, "%s: %s\r\n", name, text);
+		if (!is_overridden(options, name))
+			buf_printf(head, "%s: %s\r\n", name, text);
 	}
-	if (!has_host)
-		buf_printf(head, strchr(target->host, ':') ? "Host: [%s]:%u\r\n" : "Host: %s:%u\r\n",
-			   target->host, target->port);
-	if (!has_agent)
-		buf_append_str(head, "User-Agent: phoenix-traffic/" PHOENIX_VERSION "\r\n");
+	write_other_fields(head, options, has_host, has_agent);
 	if (body_type && !has_type)
 		buf_printf(head, "Content-Type: %s\r\n", body_type);
-	if (synthetic)
-		buf_append_str(head, "X-Phoenix-Synthetic: 1\r\n");
 	return 0;
 }
 
-static int read_request(struct scenario *s, size_t index, json_t *object, const struct config_url *target,
-			bool synthetic)
+static int read_body(struct scenario *s, struct scenario_request *r, const char *where, const json_t *body)
 {
-	static const char *const keys[] = {"method", "path", "headers", "body", "weight", "expect", NULL};
-	struct scenario_request *r = &s->requests[s->request_count++];
-	struct buf head = {0};
-	char where[32];
-	snprintf(where, sizeof(where), "requests[%zu]", index);
-	if (!json_is_object(object))
-		return scenario_error(s, "%s must be an object", where);
+	struct buf why = {0};
+	char *text = json_is_string(body)
+			     ? strdup(json_string_value(body))
+			     : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);
+	int err = text ? template_add(&r->body, slice_str(text), !json_is_string(body), s->variables,
+				      s->variable_count, &why)
+		       : -ENOMEM;
+	free(text);
+	return explain(s, where, err, &why);
+}
+
+/* Method, path, name, weight: what is checked before anything is made of it. */
+static int read_basics(struct scenario *s, size_t index, json_t *object, const char *where)
+{
+	static const char *const keys[] = {"name", "method", "path",   "headers",
+					   "body", "weight", "expect", NULL};
+	struct scenario_request *r = &s->requests[index];
 	int err = check_keys(s, object, where, keys);
 	if (err)
 		return err;
-	json_t *method = json_object_get(object, "method"), *fields = json_object_get(object, "headers");
-	json_t *body = json_object_get(object, "body"), *weight = json_object_get(object, "weight");
+	json_t *method = json_object_get(object, "method"), *weight = json_object_get(object, "weight");
+	json_t *name = json_object_get(object, "name");
 	const char *path = json_string_value(json_object_get(object, "path"));
 	const char *word = method ? json_string_value(method) : "GET";
 	double share = weight ? json_number_value(weight) : 1;
-
-	if (!word || !is_token(slice_str(word)))
+	if (!word || !is_token(slice_str(word)) || strcmp(word, "CONNECT") == 0)
 		return scenario_error(s, "%s: method must be a string such as \"GET\"", where);
 	if (!path || path[0] != '/' || !value_is_plain(path))
 		return scenario_error(s, "%s: path must be a string that begins with \"/\", without spaces",
 				      where);
-	if (fields && !json_is_object(fields))
-		return scenario_error(s, "%s: headers must be an object of strings", where);
+	if (name && !json_is_string(name))
+		return scenario_error(s, "%s: name must be a string", where);
 	if ((weight && !json_is_number(weight)) || !(share > 0) || share > 1e9)
 		return scenario_error(s, "%s: weight must be a number above 0", where);
 	r->weight_end = (index ? r[-1].weight_end : 0) + share;
 	r->is_head = strcmp(word, "HEAD") == 0;
-	r->has_body = body != NULL;
-	err = read_expect(s, r, where, json_object_get(object, "expect"));
-	if (err)
-		return err;
-
-	const char *body_type = !body ? NULL : json_is_string(body) ? "text/plain" : "application/json";
-	buf_printf(&head, "%s %s%s HTTP/1.1\r\n", word, target->base_path, path);
-	err = read_fields(s, &head, where, fields, target, body_type, synthetic);
-	if (!err)
-		err = head.failed ? -ENOMEM : template_add(s, &r->head, buf_slice(&head), false);
-	buf_fini(&head);
-	if (err || !body)
-		return err;
-	char *text = json_is_string(body)
-			     ? strdup(json_string_value(body))
-			     : json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);
-	err = text ? template_add(s, &r->body, slice_str(text), !json_is_string(body)) : -ENOMEM;
-	free(text);
-	return err;
+	struct buf title = {0};
+	if (name)
+		buf_append_str(&title, json_string_value(name));
+	else
+		buf_printf(&title, "%s %s", word, path);
+	r->name = strdup(buf_cstr(&title));
+	buf_fini(&title);
+	return r->name ? 0 : -ENOMEM;
 }
 
-static int read_limits(struct scenario *s, json_t *object)
+static int read_request(struct scenario *s, json_t *object, const struct scenario_options *options)
 {
-	static const char *const keys[] = {
-#define X(name, key) key,
-		SCENARIO_LIMITS(X)
-#undef X
-			NULL,
-	};
-	if (object && !json_is_object(object))
-		return scenario_error(s, "thresholds must be an object of numbers");
-	int err = object ? check_keys(s, object, "thresholds", keys) : 0;
-	for (size_t i = 0; !err && i < SCENARIO_LIMIT_COUNT; i++) {
-		json_t *value = json_object_get(object, scenario_limit_keys[i]);
-		s->limits[i] = value ? json_number_value(value) : NAN;
-		if (value && (!json_is_number(value) || s->limits[i] < 0))
-			err = scenario_error(s, "thresholds: %s must be a number, 0 or more",
-					     scenario_limit_keys[i]);
+	size_t index = s->request_count++;
+	struct scenario_request *r = &s->requests[index];
+	struct buf head = {0}, why = {0};
+	char where[32];
+	snprintf(where, sizeof(where), "requests[%zu]", index);
+	int err = read_basics(s, index, object, where);
+	if (!err)
+		err = explain(s, where, check_read(&r->checks, json_object_get(object, "expect"), &why),
+			      &why);
+	if (err)
+		return err;
+	json_t *body = json_object_get(object, "body"), *method = json_object_get(object, "method");
+	const char *body_type = !body ? NULL : json_is_string(body) ? "text/plain" : "application/json";
+	r->has_body = body != NULL;
+	buf_printf(&head, "%s %s%s HTTP/1.1\r\n", method ? json_string_value(method) : "GET",
+		   options->target->base_path, json_string_value(json_object_get(object, "path")));
+	err = write_fields(s, &head, where, json_object_get(object, "headers"), options, body_type);
+	if (!err)
+		err = head.failed ? -ENOMEM
+				  : template_add(&r->head, buf_slice(&head), false, s->variables,
+						 s->variable_count, &why);
+	buf_fini(&head);
+	err = explain(s, where, err, &why);
+	return err || !body ? err : read_body(s, r, where, body);
+}
+
+static int read_document(struct scenario *s, const struct scenario_options *options)
+{
+	static const char *const keys[] = {"name",     "comment",    "load", "variables",
+					   "requests", "thresholds", NULL};
+	json_t *requests = json_object_get(s->document, "requests"), *item;
+	json_t *name = json_object_get(s->document, "name"),
+	       *comment = json_object_get(s->document, "comment");
+	size_t i;
+	int err = check_keys(s, s->document, "scenario", keys);
+	if (err)
+		return err;
+	if ((name && !json_is_string(name)) || (comment && !json_is_string(comment)))
+		return scenario_error(s, "name and comment must be strings");
+	if (!json_array_size(requests) || json_array_size(requests) > SCENARIO_REQUESTS_MAX)
+		return scenario_error(s, "requests must be a list of 1 to %d requests",
+				      SCENARIO_REQUESTS_MAX);
+	s->name = name ? json_string_value(name) : s->file;
+	s->requests = calloc(json_array_size(requests), sizeof(*s->requests));
+	if (!s->requests)
+		return -ENOMEM;
+	err = read_variables(s, json_object_get(s->document, "variables"));
+	if (!err)
+		err = read_load(s, json_object_get(s->document, "load"));
+	if (!err)
+		err = read_thresholds(s, json_object_get(s->document, "thresholds"));
+	json_array_foreach(requests, i, item)
+	{
+		if (err)
+			return err;
+		err = read_request(s, item, options);
 	}
 	return err;
 }
 
-int scenario_read(struct scenario *s, const char *file, const struct config_url *target, bool synthetic)
+int scenario_read(struct scenario *s, const char *file, const struct scenario_options *options)
 {
-	static const char *const keys[] = {"name", "requests", "variables", "thresholds", NULL};
 	json_error_t error;
+	struct stat status;
 	memset(s, 0, sizeof(*s));
 	s->file = file;
+	if (stat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > SCENARIO_FILE_BYTES_MAX)
+		return scenario_error(s, "the file has %lld bytes, the limit is %u",
+				      (long long)status.st_size, SCENARIO_FILE_BYTES_MAX);
 	s->document = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
 	if (!s->document && error.line > 0) {
 		fprintf(stderr, "%s:%d:%d: error: %s\n", file, error.line, error.column, error.text);
@@ -372,60 +517,21 @@ int scenario_read(struct scenario *s, const char *file, const struct config_url 
 		return scenario_error(s, "%s", error.text);
 	if (!json_is_object(s->document))
 		return scenario_error(s, "a scenario is an object: {\"requests\": [...]}");
-	json_t *requests = json_object_get(s->document, "requests");
-	json_t *name = json_object_get(s->document, "name");
-	int err = check_keys(s, s->document, "scenario", keys);
-	if (err)
-		return err;
-	if (name && !json_is_string(name))
-		return scenario_error(s, "name must be a string");
-	if (!json_is_array(requests) || !json_array_size(requests) ||
-	    json_array_size(requests) > SCENARIO_REQUESTS)
-		return scenario_error(s, "requests must be a list of 1 to %d requests", SCENARIO_REQUESTS);
-	s->name = name ? json_string_value(name) : file;
-	s->requests = calloc(json_array_size(requests), sizeof(*s->requests));
-	if (!s->requests)
-		return -ENOMEM;
-	err = read_variables(s, json_object_get(s->document, "variables"));
-	if (!err)
-		err = read_limits(s, json_object_get(s->document, "thresholds"));
-	for (size_t i = 0; !err && i < json_array_size(requests); i++)
-		err = read_request(s, i, json_array_get(requests, i), target, synthetic);
+	int err = read_document(s, options);
+	if (err == -ENOMEM)
+		scenario_error(s, "out of memory");
 	return err;
 }
 
-/* A variable has one value in the whole of request k, however often it is used there. */
-static void fill(const struct scenario *s, const struct text_template *t, uint64_t seed, uint64_t k,
-		 struct buf *out)
+int scenario_close_connections(struct scenario *s)
 {
-	uint64_t own = phx_mix64(seed ^ phx_mix64(k));
-	for (size_t i = 0; i < t->count; i++) {
-		const struct piece *piece = &t->pieces[i];
-		const struct variable *v;
-		uint64_t a = phx_mix64(own ^ 1), b = phx_mix64(own ^ 2), pick;
-		switch (piece->kind) {
-		case PIECE_TEXT:
-			buf_append(out, piece->text, piece->len);
-			break;
-		case PIECE_SEQ:
-			buf_printf(out, "%llu", (unsigned long long)k + 1);
-			break;
-		case PIECE_UUID: /* version 4 (RFC 9562 5.4) in form; reproducible from the seed */
-			buf_printf(out, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
-				   (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff),
-				   (unsigned)(b >> 48 & 0x3fff) | 0x8000u,
-				   (unsigned long long)(b & 0xffffffffffffu));
-			break;
-		case PIECE_VARIABLE:
-			v = &s->variables[piece->variable];
-			pick = phx_mix64(own ^ (piece->variable + 16)) % v->count;
-			if (v->values)
-				buf_append_str(out, v->values[pick]);
-			else
-				buf_printf(out, "%lld", (long long)(v->first + (json_int_t)pick));
-			break;
-		}
+	for (size_t i = 0; i < s->request_count; i++) {
+		int err = template_add(&s->requests[i].head, SLICE("Connection: close\r\n"), false, NULL, 0,
+				       NULL);
+		if (err)
+			return err;
 	}
+	return 0;
 }
 
 const struct scenario_request *scenario_compose(const struct scenario *s, uint64_t seed, uint64_t k,
@@ -444,8 +550,8 @@ const struct scenario_request *scenario_compose(const struct scenario *s, uint64
 	const struct scenario_request *r = &s->requests[low];
 	buf_reset(body);
 	buf_reset(out);
-	fill(s, &r->body, seed, k, body);
-	fill(s, &r->head, seed, k, out);
+	template_fill(&r->body, s->variables, seed, k, body);
+	template_fill(&r->head, s->variables, seed, k, out);
 	if (r->has_body)
 		buf_printf(out, "Content-Length: %zu\r\n", body->len);
 	buf_append_str(out, "\r\n");

@@ -47,6 +47,27 @@ static void requests(struct buf *out, const struct reading *readings, size_t cou
 	}
 }
 
+static void synthetic(struct buf *out, const struct reading *readings, size_t count)
+{
+	static const char *const codes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+	family(out, "synthetic_requests_total", "counter",
+	       "Of phoenix_requests_total: marked X-Phoenix-Synthetic, by the class of the whole answer.");
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned side = 0; side < 2; side++) {
+			const uint64_t *status = readings[i].stats.side[side].synthetic_status;
+			for (unsigned c = 0; c < 6; c++) {
+				if (status[c])
+					buf_printf(out,
+						   "phoenix_synthetic_requests_total{route=\"%s\",backend=\"%"
+						   "s\","
+						   "code=\"%s\"} %" PRIu64 "\n",
+						   route_config_of(readings[i].route)->id, sides[side],
+						   codes[c], status[c]);
+			}
+		}
+	}
+}
+
 /* One bucket an octave: 64 us to 32 s. */
 static void durations(struct buf *out, const struct reading *readings, size_t count)
 {
@@ -237,6 +258,7 @@ void metrics_text(struct control *control, struct buf *out)
 		facts_read(control->facts, route->slot, &reading->facts);
 	}
 	requests(out, readings, count);
+	synthetic(out, readings, count);
 	durations(out, readings, count);
 	comparison(out, readings, count);
 	migrations(out, control, readings, count);

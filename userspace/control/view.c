@@ -167,6 +167,22 @@ static json_t *badges_json(const struct route *route)
 	return list;
 }
 
+/* Marked requests and the whole answers to them by class: what a traffic client holds its own count against.
+ */
+static json_t *synthetic_json(const struct gateway_route_stats *stats)
+{
+	static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+	const struct gateway_side_stats *legacy = &stats->side[PHX_LEGACY],
+					*modern = &stats->side[PHX_MODERN];
+	json_t *answers = json_object();
+	for (unsigned c = 0; answers && c < 6; c++)
+		json_object_set_new(answers, classes[c],
+				    json_integer((json_int_t)(legacy->synthetic_status[c] +
+							      modern->synthetic_status[c])));
+	return json_pack("{s:I, s:o}", "requests", (json_int_t)(legacy->synthetic + modern->synthetic),
+			 "answers", answers);
+}
+
 static void add(json_t *json, const char *key, json_t *value)
 {
 	json_object_set_new(json, key, value);
@@ -205,9 +221,7 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	add(json, "sides",
 	    json_pack("{s:o, s:o}", "legacy", side_json(control, route, &stats, PHX_LEGACY), "modern",
 		      side_json(control, route, &stats, PHX_MODERN)));
-	add(json, "synthetic",
-	    json_pack("{s:I}", "requests",
-		      (json_int_t)(stats.side[PHX_LEGACY].synthetic + stats.side[PHX_MODERN].synthetic)));
+	add(json, "synthetic", synthetic_json(&stats));
 	add(json, "arbiter",
 	    json_pack("{s:b, s:s}", "enabled", config->arbiter.enabled, "policy",
 		      config->arbiter.policy == POLICY_BOUNDED ? "bounded" : "literal"));
@@ -319,7 +333,8 @@ static json_t *totals_json(struct control *control, uint64_t side_errors_total)
 	struct gateway_stats stats = {0};
 	if (control->gateway)
 		gateway_stats(control->gateway, &stats);
-	return json_pack("{s:I, s:I, s:I, s:o}", "requests", (json_int_t)stats.requests, "errors",
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "requests", (json_int_t)stats.requests,
+			 "synthetic_refused", (json_int_t)stats.synthetic_refused, "errors",
 			 (json_int_t)side_errors_total, "connections_active",
 			 (json_int_t)stats.connections_active, "rps", json_ms(control->rps));
 }

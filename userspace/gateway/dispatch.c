@@ -111,6 +111,8 @@ static void refuse(struct transaction *t, int status, enum gateway_error error, 
 	t->error = (uint16_t)error;
 	STAT_ADD(t->worker->stats.requests, 1);
 	STAT_ADD(t->worker->stats.errors[error], 1);
+	if (t->synthetic)
+		STAT_ADD(t->worker->stats.synthetic_refused, 1);
 	/* A client that speaks wrongly once is not listened to again (RFC 9112 9.6). */
 	downstream_answer(down, status, error, detail,
 			  !t->request_read || error == GATEWAY_ERROR_BAD_REQUEST);

@@ -150,6 +150,11 @@ const char *gateway_error_help(enum gateway_error error)
 	return (unsigned)error < GATEWAY_ERROR_COUNT ? errors[error].help : "";
 }
 
+int gateway_error_status(enum gateway_error error)
+{
+	return (unsigned)error < GATEWAY_ERROR_COUNT ? errors[error].status : 0;
+}
+
 /* Head and body of an answer into out; returns its length. All parts are bounded and fit a block. */
 static size_t write_answer(const struct transaction *t, int status, enum gateway_error error,
 			   const char *detail, bool close, char *out, size_t cap)

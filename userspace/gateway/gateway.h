@@ -49,6 +49,8 @@ enum gateway_error {
 };
 const char *gateway_error_word(enum gateway_error error);
 const char *gateway_error_help(enum gateway_error error);
+/* Of the answer that Phoenix gives then; 0 = none. */
+int gateway_error_status(enum gateway_error error);
 
 /* Latency histogram: log-linear, 4 buckets an octave from 64 us; bucket i ends at
  * gateway_latency_bound_ns(i); the last is open. */
@@ -59,6 +61,8 @@ uint64_t gateway_latency_bound_ns(unsigned bucket);
 struct gateway_side_stats {
 	uint64_t requests;  /* answered by this side (live traffic, synthetic included) */
 	uint64_t synthetic; /* of these, marked X-Phoenix-Synthetic */
+	/* Whole answers to marked requests, by first digit; [0] = none, or one that was cut. */
+	uint64_t synthetic_status[6];
 	uint64_t status[6]; /* by first digit; [0] = no answer was forwarded */
 	uint64_t latency_ns_sum;
 	uint64_t latency[GATEWAY_LATENCY_BUCKETS];
@@ -78,6 +82,7 @@ struct gateway_route_stats {
 struct gateway_stats {
 	uint64_t connections_accepted, connections_active, connections_refused;
 	uint64_t requests;
+	uint64_t synthetic_refused; /* marked requests that no route has counted: 404, 413, no memory */
 	uint64_t errors[GATEWAY_ERROR_COUNT]; /* of requests with and without a route */
 	uint64_t upstream_connects, upstream_connect_failures, upstream_reused;
 	uint64_t upstream_active, upstream_idle;

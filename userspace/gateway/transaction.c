@@ -120,7 +120,8 @@ bool pace_too_slow(const struct transaction *t, struct pace *pace, uint64_t byte
 	return slow;
 }
 
-static void count_end(struct transaction *t)
+/* `answered`: the status of the answer that the client got whole, 0 = none or a cut one. */
+static void count_end(struct transaction *t, unsigned answered)
 {
 	if (t->error)
 		STAT_ADD(t->worker->stats.errors[t->error], 1);
@@ -130,6 +131,8 @@ static void count_end(struct transaction *t)
 	if (t->error)
 		STAT_ADD(t->stats->errors[t->error], 1);
 	STAT_ADD(side->status[t->response_begun && t->status >= 100 ? t->status / 100 : 0], 1);
+	if (t->synthetic)
+		STAT_ADD(side->synthetic_status[answered / 100], 1);
 	STAT_ADD(side->request_bytes, t->request_body.total_bytes);
 	STAT_ADD(side->response_bytes, t->response_body.total_bytes);
 	if (t->response_begun)
@@ -143,7 +146,7 @@ void transaction_finish(struct transaction *t)
 	bool whole = t->request_read && !t->request_sending && !t->request_failed;
 	bool leftover = t->response_off < t->response_input.len;
 	transaction_release_upstream(t, t->upstream_reusable && whole && !leftover && !t->upstream_ended);
-	count_end(t);
+	count_end(t, t->status);
 	sample_finish(t);
 	downstream_done(down, t->persist && whole);
 }
@@ -151,7 +154,7 @@ void transaction_finish(struct transaction *t)
 void transaction_abort(struct transaction *t, enum gateway_error error)
 {
 	t->error = (uint16_t)error;
-	count_end(t);
+	count_end(t, 0);
 	sample_finish(t);
 	/* A message that ends with the connection would look whole after a FIN. */
 	downstream_close(t->down, t->response_begun && t->client_body == HTTP_BODY_CLOSE);
@@ -169,7 +172,7 @@ void transaction_fail(struct transaction *t, enum gateway_error error, const cha
 		return;
 	}
 	t->error = (uint16_t)error;
-	count_end(t);
+	count_end(t, (unsigned)gateway_error_status(error));
 	sample_finish(t);
 	downstream_answer(t->down, 0, error, detail, !whole);
 }
