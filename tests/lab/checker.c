@@ -13,9 +13,9 @@
  *
  * -m  a new connection after so many requests (default: never)
  * -t  an answer that is not complete after so long is a failure (default 20000)
- * -r  connections may break (somebody is being killed): they are counted, opened again, and what had arrived
- *     until then must still be right
- * -k  send "Connection: close": one request a connection
+ * -r  connections may break or be closed (somebody is being killed): they are counted, opened again, and what
+ * had arrived until then must still be right -e  the gateway may say 502, 503 or 504: they are counted as
+ * errors, and not compared -k  send "Connection: close": one request a connection
  *
  * SIGINT ends it early. Prints one JSON object; exit 0, or 1 when something was wrong.
  */
@@ -72,7 +72,7 @@ struct connection {
 };
 
 static struct {
-	int connections, per_connection, hang_ms, go_on, close;
+	int connections, per_connection, hang_ms, go_on, errors, close;
 	uint64_t requests;
 	double seconds;
 	struct sockaddr_storage address;
@@ -82,7 +82,7 @@ static struct {
 static struct target targets[TARGETS_MAX];
 static int target_count, poller;
 static struct connection *connections;
-static uint64_t asked, answered, hung, broken, opened, failures;
+static uint64_t asked, answered, hung, errors, broken, opened, failures;
 static char failure_text[FAILURES_SHOWN][480];
 static uint64_t heads[HEADS_MAX];
 static int head_count;
@@ -213,6 +213,7 @@ struct head {
 	size_t body_bytes;
 	enum side side;
 	int closes;
+	int error; /* the gateway's own answer: 502, 503, 504 */
 	uint64_t hash;
 };
 
@@ -260,14 +261,28 @@ static int read_field(struct connection *c, struct head *head, char *line, size_
 	return 1;
 }
 
+/* The start of an answer: 0 unless it may still become, or is, "HTTP/1.1 200 OK" (or an error of the
+ * gateway). */
+static int right_status(const struct connection *c, int *error)
+{
+	static const char status[] = "HTTP/1.1 200 OK\r\n";
+	static const char gateway[] = "HTTP/1.1 50";
+	size_t match = c->in_bytes < sizeof(status) - 1 ? c->in_bytes : sizeof(status) - 1;
+
+	*error = options.errors && c->in_bytes > sizeof(gateway) &&
+		 !memcmp(c->in, gateway, sizeof(gateway) - 1) && c->in[11] >= '2' && c->in[11] <= '4';
+	return *error || !memcmp(c->in, status, match) ||
+	       (options.errors && c->in_bytes <= sizeof(gateway) &&
+		!memcmp(c->in, gateway, sizeof(gateway) - 1));
+}
+
 /* 1: the head is there and right; 0: not yet; -1: wrong. */
 static int read_head(struct connection *c, struct head *head)
 {
-	static const char status[] = "HTTP/1.1 200 OK\r\n";
 	unsigned seen = 0;
-	size_t match = c->in_bytes < sizeof(status) - 1 ? c->in_bytes : sizeof(status) - 1;
+	int error;
 
-	if (memcmp(c->in, status, match)) {
+	if (!right_status(c, &error)) {
 		fail(c, "the answer begins with %.*s", c->in_bytes > 60 ? 60 : (int)c->in_bytes, c->in);
 		return -1;
 	}
@@ -277,19 +292,21 @@ static int read_head(struct connection *c, struct head *head)
 			fail(c, "no end of the head in %d bytes", HEAD_MAX);
 		return c->in_bytes > HEAD_MAX ? -1 : 0;
 	}
-	*head = (struct head){.bytes = (size_t)(end - c->in) + 4, .hash = 0xcbf29ce484222325ULL};
-	for (char *line = c->in + sizeof(status) - 1; line < end + 2;) {
+	*head = (struct head){
+		.bytes = (size_t)(end - c->in) + 4, .error = error, .hash = 0xcbf29ce484222325ULL};
+	for (char *line = memmem(c->in, c->in_bytes, "\r\n", 2); line < end;) {
+		line += 2;
 		char *next = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
 		if (!read_field(c, head, line, (size_t)(next - line), &seen))
 			return -1;
-		line = next + 2;
+		line = next;
 	}
-	if (seen != 0x111) {
+	if (error ? seen != 0x100 : seen != 0x111) {
 		fail(c, "X-Number, X-Upstream and Content-Length are there %u, %u and %u times", seen & 15,
 		     seen >> 4 & 15, seen >> 8);
 		return -1;
 	}
-	if (head->body_bytes != c->target->bytes[head->side]) {
+	if (!error && head->body_bytes != c->target->bytes[head->side]) {
 		fail(c, "Content-Length %zu instead of %zu", head->body_bytes, c->target->bytes[head->side]);
 		return -1;
 	}
@@ -305,7 +322,7 @@ static int check_answer(struct connection *c, struct head *head)
 	size_t have = c->in_bytes - head->bytes;
 	size_t compare = have < head->body_bytes ? have : head->body_bytes;
 	const char *body = c->target->body[head->side];
-	if (memcmp(c->in + head->bytes, body, compare)) {
+	if (!head->error && memcmp(c->in + head->bytes, body, compare)) {
 		size_t i = 0;
 		while (c->in[head->bytes + i] == body[i])
 			i++;
@@ -323,6 +340,13 @@ static int check_answer(struct connection *c, struct head *head)
 
 static void on_answer(struct connection *c, const struct head *head)
 {
+	if (head->error) {
+		errors++;
+		asked--; /* another one is asked instead */
+		c->target = NULL;
+		close_connection(c, RETRY_US);
+		return;
+	}
 	int i = 0;
 	while (i < head_count && heads[i] != head->hash)
 		i++;
@@ -336,7 +360,7 @@ static void on_answer(struct connection *c, const struct head *head)
 	c->target->answers[head->side]++;
 	c->target = NULL;
 	c->in_bytes = 0;
-	if (options.close != head->closes)
+	if (options.close != head->closes && !(options.go_on && head->closes))
 		fail(c, "the answer says Connection: %s", head->closes ? "close" : "keep-alive");
 	if (!head->closes && (!options.per_connection || c->asked < (uint64_t)options.per_connection)) {
 		ask(c);
@@ -483,11 +507,13 @@ static void report(double seconds)
 {
 	if (answered)
 		qsort(latencies_us, answered, sizeof(*latencies_us), by_value);
-	printf("{\"answers\": %llu, \"connections\": %llu, \"broken\": %llu, \"heads\": %d, \"seconds\": "
+	printf("{\"answers\": %llu, \"connections\": %llu, \"broken\": %llu, \"errors\": %llu, \"heads\": "
+	       "%d, \"seconds\": "
 	       "%.3f, "
 	       "\"p50_us\": %u, \"p99_us\": %u, \"max_us\": %u, \"sides\": {",
 	       (unsigned long long)answered, (unsigned long long)opened, (unsigned long long)broken,
-	       head_count, seconds, percentile(0.5), percentile(0.99), percentile(1));
+	       (unsigned long long)errors, head_count, seconds, percentile(0.5), percentile(0.99),
+	       percentile(1));
 	for (int i = 0; i < target_count; i++) {
 		uint64_t sum[SIDES] = {0, 0};
 		int first = 1;
@@ -519,7 +545,7 @@ static void parse(int argc, char **argv)
 	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM},
 			*found;
 	int c;
-	while ((c = getopt(argc, argv, "c:n:d:m:t:rk")) != -1) {
+	while ((c = getopt(argc, argv, "c:n:d:m:t:rek")) != -1) {
 		switch (c) {
 		case 'c':
 			options.connections = atoi(optarg);
@@ -539,6 +565,9 @@ static void parse(int argc, char **argv)
 		case 'r':
 			options.go_on = 1;
 			break;
+		case 'e':
+			options.errors = 1;
+			break;
 		case 'k':
 			options.close = 1;
 			break;
@@ -549,8 +578,9 @@ static void parse(int argc, char **argv)
 	if (argc - optind != 3 || options.connections < 1 || options.connections > CONNECTIONS_MAX ||
 	    (!options.requests && options.seconds <= 0) ||
 	    getaddrinfo(argv[optind], argv[optind + 1], &hints, &found)) {
-		fprintf(stderr, "usage: checker [-c N] [-n REQUESTS | -d SECONDS] [-m N] [-t MS] [-r] [-k] "
-				"ADDRESS PORT PLAN\n");
+		fprintf(stderr,
+			"usage: checker [-c N] [-n REQUESTS | -d SECONDS] [-m N] [-t MS] [-r] [-e] [-k] "
+			"ADDRESS PORT PLAN\n");
 		exit(2);
 	}
 	memcpy(&options.address, found->ai_addr, found->ai_addrlen);

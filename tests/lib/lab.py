@@ -161,9 +161,8 @@ class Link:
         self.lab.gateway.ip(f"link add {self.gateway_device} address {self.gateway_mac} {queued} mtu {mtu} type veth "
                             f"peer name {self.device} address {self.mac} {queued} mtu {mtu} netns {self.endpoint.path}")
         for space, device, end in ((self.lab.gateway, self.gateway_device, 1), (self.endpoint, self.device, 2)):
-            space.ip(f"address add 198.18.{self.number}.{end}/24 dev {device}",
-                     f"address add fd00:18:{self.number}::{end}/64 dev {device} nodad",
-                     f"link set {device} up")
+            space.ip(f"address add 198.18.{self.number}.{end}/24 dev {device}", f"link set {device} up",
+                     *[f"address add fd00:18:{self.number}::{end}/64 dev {device} nodad" for _ in self.lab.six])
         self.offloads_off(self.endpoint, self.device)
         self.endpoint.run(need("ip"), "link", "set", "dev", self.device, "xdp", "pinned", self.lab.pinned("lab_pass"))
 
@@ -176,7 +175,7 @@ class Link:
         for space, device, number, mac in ((self.lab.gateway, self.gateway_device, 2, self.mac),
                                            (self.endpoint, self.device, 1, self.gateway_mac)):
             space.ip(*[f"neighbour replace {address}{number} lladdr {mac} dev {device} nud permanent"
-                       for address in (f"198.18.{self.number}.", f"fd00:18:{self.number}::")])
+                       for address in [f"198.18.{self.number}."] + [f"fd00:18:{self.number}::" for _ in self.lab.six]])
 
     def impair(self, loss=0.0, duplicate=0.0, hold=0.0, seed=1, hold_ms=(0.2, 4.0), vlan=0, directions=("egress", "ingress")):
         """From now on this link loses, duplicates and reorders these shares of the TCP packets; and carries
@@ -256,6 +255,7 @@ class Lab:
             space.ip("link set lo up")
             if rto_min_ms:  # an impaired network at the speed of a test: TCP's floor is 200 ms otherwise
                 space.sysctl("net.ipv4.tcp_rto_min_us", rto_min_ms * 1000)
+        self.six = [6] if mtu >= 1280 else []  # RFC 8200 5: IPv6 does not run over less
         self.links = {}
         for number, name in enumerate(["client"] + names[2:]):
             link = self.links[name] = Link(self, number, self.spaces[name], "eth0", f"eth{number}")
@@ -266,9 +266,8 @@ class Lab:
             self._direct(queues, mtu)
         for name in names:
             if name != "gateway":
-                for to in (f"198.18.0.0/16 via {self.links[name].gateway_address}",
-                           f"fd00:18::/32 via {self.links[name].gateway_address6}"):
-                    self.spaces[name].ip(f"route add {to}")
+                self.spaces[name].ip(f"route add 198.18.0.0/15 via {self.links[name].gateway_address}",
+                                     *[f"route add fd00:18::/32 via {self.links[name].gateway_address6}" for _ in self.six])
 
     def _direct(self, queues, mtu):
         queued = f"numtxqueues {queues} numrxqueues {queues}"
@@ -343,7 +342,7 @@ class LabGateway(Gateway):
             settings["interfaces"] = interfaces or [l.gateway_device for l in lab.links.values()]
             settings["pin_dir"] = self.pin_dir
         settings.update(xdp or {})
-        listen = [f"{link.gateway_address}:80", f"[{link.gateway_address6}]:80"]
+        listen = [f"{link.gateway_address}:80"] + [f"[{link.gateway_address6}]:80" for _ in lab.six]
         super().__init__(routes, sanitized=sanitized, start=False, listen=listen, xdp=settings, **config)
         self.config["admin"] = {"listen": None, "socket": self.socket_path}
         self.address, self.address6 = (link.gateway_address, 80), (link.gateway_address6, 80)
@@ -373,9 +372,9 @@ def content(route, side, size):
 
 class Site(Process):
     """nginx in an upstream's namespace: /ROUTE/SIZE of one side, each answer with X-Upstream: ROUTE-SIDE and
-    X-Number as in the request. `more` are further location blocks."""
+    X-Number as in the request. `files` are others: {path below the root: bytes}."""
 
-    def __init__(self, lab, space, route, side, sizes=SIZES, more="", port=80):
+    def __init__(self, lab, space, route, side, sizes=SIZES, files=None, port=80):
         self.lab, self.space, self.route, self.side, self.port = lab, space, route, side, port
         self.address, self.address6 = lab.links[space].address, lab.links[space].address6
         directory = scratch()
@@ -385,10 +384,14 @@ class Site(Process):
         for size in sizes:
             with open(self.file(size), "wb") as file:
                 file.write(content(route, side, size))
+        for name, data in (files or {}).items():
+            os.makedirs(os.path.dirname(os.path.join(self.root, name)), exist_ok=True)
+            with open(os.path.join(self.root, name), "wb") as file:
+                file.write(data)
         config = os.path.join(directory, "nginx.conf")
         with open(config, "w") as file:
             file.write(nginx_config(directory, f"""
-  default_type text/plain; open_file_cache max=100; sendfile on; gzip_types text/plain; client_max_body_size 0;
+  default_type text/plain; types {{ application/json json; }} open_file_cache max=100; sendfile on; gzip_types text/plain; client_max_body_size 0;
   server {{
     listen 0.0.0.0:{port} backlog=4096; listen [::]:{port} backlog=4096;
     root {self.root};
@@ -396,7 +399,6 @@ class Site(Process):
     location /empty/ {{ return 204; }}
     location /gz/ {{ rewrite ^/gz/(.*) /{route}/$1 break; gzip on; gzip_min_length 1; gzip_http_version 1.1; }}
     location = /stub {{ stub_status; }}
-    {more}
   }}"""))
         super().__init__([need("nginx"), "-c", config, "-e", os.path.join(directory, "nginx.error")], directory)
 
@@ -424,11 +426,11 @@ class Site(Process):
         wait_for(f"nginx in {self.space}", there)
 
 
-def sites(lab, sizes=SIZES, **more):
-    """Two routes with two sides each on up0 to up3: {("users", "legacy"): Site, …}."""
+def sites(lab, sizes=SIZES, files=None):
+    """Two routes with two sides each on up0 to up3: {("users", "legacy"): Site, …}. files(side): see Site."""
     out = {}
     for i, (route, side) in enumerate((r, s) for r in ROUTES for s in ("legacy", "modern")):
-        site = Site(lab, f"up{i}", route, side, sizes, **more)
+        site = Site(lab, f"up{i}", route, side, sizes, files and files(side))
         out[route, side] = site.start()
         lab.processes.append(site)
     return out
@@ -439,7 +441,7 @@ class Checker:
     byte with what the route and the side that it names have to say."""
 
     def __init__(self, lab, address, all_sites, sizes=(200,), routes=ROUTES, connections=16, requests=None,
-                 seconds=None, per_connection=0, hang_ms=20000, go_on=False, close=False, space="client"):
+                 seconds=None, per_connection=0, hang_ms=20000, go_on=False, errors=False, close=False, space="client"):
         plan = os.path.join(scratch(), "plan")
         with open(plan, "w") as file:
             for route in routes:
@@ -449,6 +451,7 @@ class Checker:
         args = [built("tests/checker"), "-c", connections, "-m", per_connection, "-t", hang_ms]
         args += ["-n", requests] if requests else ["-d", seconds]
         args += ["-r"] if go_on else []
+        args += ["-e"] if errors else []
         args += ["-k"] if close else []
         with lab.inside(space):
             self.child = subprocess.Popen([str(a) for a in args + [address[0], address[1], plan]],
