@@ -79,6 +79,18 @@ struct arbiter_config {
 	struct string_list notify; /* webhook URLs, http or https */
 };
 
+/* Whether a side is fit to be asked, and what happens when it is not. */
+struct health_config {
+	char *path; /* asked with GET below the side's base path; NULL: no active checks */
+	uint32_t interval_ms;
+	uint32_t timeout_ms;
+	uint32_t fall;	      /* failed checks in a row that take a side out */
+	uint32_t rise;	      /* good ones in a row that bring it back */
+	uint32_t eject_after; /* live requests in a row that a side did not answer; 0: never */
+	uint32_t eject_ms;
+	bool failover; /* modern is down or cannot be reached: legacy serves */
+};
+
 struct route_config {
 	char *id; /* [A-Za-z0-9._-]{1,64} */
 	struct string_list methods;
@@ -93,6 +105,7 @@ struct route_config {
 	struct mirror_config mirror;
 	struct compare_config compare;
 	struct arbiter_config arbiter;
+	struct health_config health;
 	unsigned line, col; /* where the file says it; 0 when it did not come from a file */
 };
 
@@ -103,6 +116,7 @@ struct limits_config {
 	uint32_t header_timeout_ms;
 	uint32_t idle_timeout_ms;
 	uint32_t upstream_timeout_ms;
+	uint32_t first_byte_timeout_ms; /* 0 = upstream_timeout_ms */
 	uint32_t connect_timeout_ms;
 	uint32_t min_rate_bytes; /* a second, of a body in either direction, while the client is waited for; 0
 				    = any */

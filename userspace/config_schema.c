@@ -84,6 +84,26 @@ static const struct key_spec arbiter_keys[] = {
 	 .help = "Webhooks that get each decision as a JSON POST."},
 	{.key = NULL}};
 
+static const struct key_spec health_keys[] = {
+	{"path", KEY_STRING, ROUTE(health.path), "null", .nullable = true, .check = health_path_check,
+	 .pattern = "^/[!-~]*$",
+	 .help = "Both services are asked for this with GET; an answer from 200 to 399 is good. null: no "
+		 "checks."},
+	{"interval_ms", KEY_U32, ROUTE(health.interval_ms), "2000", 50, HOUR_MS,
+	 .help = "From one check to the next."},
+	{"timeout_ms", KEY_U32, ROUTE(health.timeout_ms), "1000", 1, HOUR_MS,
+	 .help = "A check must be answered within this."},
+	{"fall", KEY_U32, ROUTE(health.fall), "3", 1, 1000, .help = "Failed checks in a row: down."},
+	{"rise", KEY_U32, ROUTE(health.rise), "2", 1, 1000, .help = "Good checks in a row: up again."},
+	{"eject_after", KEY_U32, ROUTE(health.eject_after), "5", 0, 1000000,
+	 .help = "Live requests in a row that a service does not answer: down for eject_ms; 0: never."},
+	{"eject_ms", KEY_U32, ROUTE(health.eject_ms), "10000", 1, DAY_MS,
+	 .help = "After this, live requests may try it again; the first that fails ejects it once more."},
+	{"failover", KEY_BOOL, ROUTE(health.failover), "true",
+	 .help = "Requests for modern go to legacy while modern is down, and when it cannot have seen them."},
+	{.key = NULL}};
+
+static const struct section_spec health_section = {"When a service is not asked for a while.", health_keys};
 static const struct section_spec split_section = {"How requests are split.", split_keys};
 static const struct section_spec mirror_section = {"How the other side is asked as well.", mirror_keys};
 static const struct section_spec compare_section = {"What counts as the same answer.", compare_keys};
@@ -108,6 +128,7 @@ static const struct key_spec route_keys[] = {
 	{"mirror", KEY_SECTION, 0, "", .section = &mirror_section},
 	{"compare", KEY_SECTION, 0, "", .section = &compare_section},
 	{"arbiter", KEY_SECTION, 0, "", .section = &arbiter_section},
+	{"health", KEY_SECTION, 0, "", .section = &health_section},
 	{.key = NULL}};
 
 const struct section_spec route_section = {"One endpoint that moves from legacy to modern.", route_keys};
@@ -144,7 +165,7 @@ static const struct key_spec xdp_keys[] = {
 static const struct key_spec limit_keys[] = {
 	{"head_bytes", KEY_U32, CONFIG(limits.head_bytes), "16384", 256, 1u << 20,
 	 .help = "Request or response line and header fields of a message."},
-	{"fields", KEY_U32, CONFIG(limits.fields), "128", 8, 4096, .help = "Header fields in a message."},
+	{"fields", KEY_U32, CONFIG(limits.fields), "128", 8, 256, .help = "Header fields in a message."},
 	{"body_bytes", KEY_U64, CONFIG(limits.body_bytes), "0", 0, UINT64_C(1) << 53,
 	 .help = "Body of a request; 0: any size."},
 	{"header_timeout_ms", KEY_U32, CONFIG(limits.header_timeout_ms), "10000", 1, DAY_MS,
@@ -153,6 +174,8 @@ static const struct key_spec limit_keys[] = {
 	 .help = "A client connection may be idle for this long."},
 	{"upstream_timeout_ms", KEY_U32, CONFIG(limits.upstream_timeout_ms), "30000", 1, DAY_MS,
 	 .help = "From the end of a request to the head of its response."},
+	{"first_byte_timeout_ms", KEY_U32, CONFIG(limits.first_byte_timeout_ms), "0", 0, DAY_MS,
+	 .help = "From the end of a request to the first byte of its response; 0: upstream_timeout_ms."},
 	{"connect_timeout_ms", KEY_U32, CONFIG(limits.connect_timeout_ms), "3000", 1, DAY_MS,
 	 .help = "To set up a connection to an upstream."},
 	{"min_rate_bytes", KEY_U32, CONFIG(limits.min_rate_bytes), "100", 0, 1000000000,

@@ -7,6 +7,7 @@
 #include "judge/pointer.h"
 
 #include <phoenix/abi.h>
+#include <phoenix/head.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -395,4 +396,23 @@ bool pointer_text_check(struct slice text, struct buf *why)
 		return true;
 	buf_printf(why, "is refused: %s", complaint);
 	return false;
+}
+
+bool health_path_check(struct slice text, struct buf *why)
+{
+	if (text.len == 0 || text.ptr[0] != '/') {
+		buf_append_str(why, "must start with \"/\"");
+		return false;
+	}
+	if (text.len > PATH_BYTES_MAX) {
+		buf_printf(why, "is %zu bytes long, at most %d are possible", text.len, PATH_BYTES_MAX);
+		return false;
+	}
+	for (size_t i = 0; i < text.len; i++) {
+		if (!phx_byte_is(PHX_URI, (uint8_t)text.ptr[i])) {
+			buf_append_str(why, "has a byte that no request target may have (RFC 3986 2)");
+			return false;
+		}
+	}
+	return true;
 }

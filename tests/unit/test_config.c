@@ -57,6 +57,7 @@ TEST(defaults)
 	CHECK_INT(c->limits.idle_timeout_ms, 60000);
 	CHECK_INT(c->limits.upstream_timeout_ms, 30000);
 	CHECK_INT(c->limits.connect_timeout_ms, 3000);
+	CHECK_INT(c->limits.first_byte_timeout_ms, 0);
 	CHECK_INT(c->limits.connections, 20000);
 	CHECK_INT(c->limits.upstream_connections, 4096);
 	CHECK_INT(c->limits.sample_memory_bytes, 67108864);
@@ -100,6 +101,14 @@ TEST(route_defaults)
 	CHECK_INT(r->arbiter.min_step_ms, 0);
 	CHECK_INT(r->arbiter.on_failure, ON_FAILURE_ROLLBACK);
 	CHECK_INT(r->arbiter.notify.count, 0);
+	CHECK(r->health.path == NULL);
+	CHECK_INT(r->health.interval_ms, 2000);
+	CHECK_INT(r->health.timeout_ms, 1000);
+	CHECK_INT(r->health.fall, 3);
+	CHECK_INT(r->health.rise, 2);
+	CHECK_INT(r->health.eject_after, 5);
+	CHECK_INT(r->health.eject_ms, 10000);
+	CHECK(r->health.failover);
 	CHECK_INT(r->line, 2);
 	CHECK_INT(r->col, 2);
 	config_destroy(c);
@@ -132,6 +141,15 @@ TEST(every_key_is_read)
 	CHECK_STR(r->modern.host, "2001:db8::1");
 	CHECK_INT(r->modern.port, 9002);
 	CHECK_STR(r->modern.base_path, "/v2");
+	CHECK_INT(c->limits.first_byte_timeout_ms, 9000);
+	CHECK_STR(r->health.path, "/healthz?deep=1");
+	CHECK_INT(r->health.interval_ms, 1000);
+	CHECK_INT(r->health.timeout_ms, 200);
+	CHECK_INT(r->health.fall, 4);
+	CHECK_INT(r->health.rise, 1);
+	CHECK_INT(r->health.eject_after, 0);
+	CHECK_INT(r->health.eject_ms, 5000);
+	CHECK(!r->health.failover);
 	CHECK_STR(r->modern.text, "http://[2001:db8::1]:9002/v2/");
 	CHECK_INT(r->weight_bp, 3500);
 	CHECK_INT(r->split_by, SPLIT_BY_HEADER);

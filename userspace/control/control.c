@@ -134,6 +134,33 @@ int control_create_parts(const struct control_options *options, const struct dat
 /* --- the ticking -----------------------------------------------------------------------------------------
  */
 
+/* A side went down or came back since the last look: an event for each. */
+static void tell_health(struct control *control, struct route *route)
+{
+	static const struct {
+		uint32_t bit;
+		const char *side;
+	} sides[] = {{PHX_ROUTE_LEGACY_DOWN, "legacy"}, {PHX_ROUTE_MODERN_DOWN, "modern"}};
+	const struct route_config *config = route_config_of(route);
+	uint32_t down = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED) &
+			(PHX_ROUTE_LEGACY_DOWN | PHX_ROUTE_MODERN_DOWN);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!((down ^ route->down_told) & sides[i].bit))
+			continue;
+		bool is_down = down & sides[i].bit;
+		const char *url = i == PHX_MODERN ? config->modern.text : config->legacy.text;
+		const char *then = !is_down		     ? ""
+				   : i == PHX_LEGACY	     ? "; nothing stands in for it"
+				   : config->health.failover ? "; legacy serves its requests"
+							     : "; health.failover is off";
+		events_emit(&control->events, is_down ? EVENT_ALERT : EVENT_INFO, "health", config->id,
+			    json_pack("{s:s, s:b}", "side", sides[i].side, "down", is_down),
+			    "%s: %s (%s) is %s%s", config->id, sides[i].side, url,
+			    is_down ? "down" : "up again", then);
+	}
+	route->down_told = down;
+}
+
 /* One route's figures for charts; the memory for them is made when it first serves. */
 static void sample_route(struct control *control, struct route *route, struct moment now)
 {
@@ -195,6 +222,7 @@ static void every_second(struct control *control, struct moment now)
 		control->rate_requests = stats.requests;
 	}
 	control->rate_ns = now.ns;
+	registry_each(&control->registry, route) tell_health(control, route);
 	state_retry(&control->state);
 	tell_manager(control);
 }

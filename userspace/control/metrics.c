@@ -102,6 +102,45 @@ static void durations(struct buf *out, const struct reading *readings, size_t co
 	}
 }
 
+static void health(struct buf *out, struct control *control, const struct reading *readings, size_t count)
+{
+	family(out, "upstream_up", "gauge",
+	       "0 while a route's service is down: ejected or failing its checks.");
+	for (size_t i = 0; i < count; i++) {
+		uint32_t flags = __atomic_load_n(&control->policy.slots[readings[i].route->slot].flags,
+						 __ATOMIC_RELAXED);
+		const char *id = route_config_of(readings[i].route)->id;
+		buf_printf(out,
+			   "phoenix_upstream_up{route=\"%s\",backend=\"legacy\"} %d\n"
+			   "phoenix_upstream_up{route=\"%s\",backend=\"modern\"} %d\n",
+			   id, !(flags & PHX_ROUTE_LEGACY_DOWN), id, !(flags & PHX_ROUTE_MODERN_DOWN));
+	}
+	family(out, "upstream_ejections_total", "counter",
+	       "Times that a service was taken out after health.eject_after unanswered requests.");
+	for (size_t i = 0; i < 2 * count; i++)
+		buf_printf(out, "phoenix_upstream_ejections_total{route=\"%s\",backend=\"%s\"} %" PRIu64 "\n",
+			   route_config_of(readings[i / 2].route)->id, sides[i % 2],
+			   readings[i / 2].stats.side[i % 2].ejections);
+	family(out, "health_checks_total", "counter", "Active checks by result.");
+	for (size_t i = 0; i < 2 * count; i++) {
+		const struct gateway_side_stats *side = &readings[i / 2].stats.side[i % 2];
+		if (!route_config_of(readings[i / 2].route)->health.path)
+			continue;
+		buf_printf(
+			out,
+			"phoenix_health_checks_total{route=\"%s\",backend=\"%s\",result=\"good\"} %" PRIu64
+			"\n"
+			"phoenix_health_checks_total{route=\"%s\",backend=\"%s\",result=\"failed\"} %" PRIu64
+			"\n",
+			route_config_of(readings[i / 2].route)->id, sides[i % 2], side->checks[1],
+			route_config_of(readings[i / 2].route)->id, sides[i % 2], side->checks[0]);
+	}
+	family(out, "failovers_total", "counter", "Requests for modern that legacy served instead.");
+	for (size_t i = 0; i < count; i++)
+		buf_printf(out, "phoenix_failovers_total{route=\"%s\"} %" PRIu64 "\n",
+			   route_config_of(readings[i].route)->id, readings[i].stats.failovers);
+}
+
 static void comparison(struct buf *out, const struct reading *readings, size_t count)
 {
 	uint64_t outcomes[EXCHANGE_OUTCOME_COUNT] = {0};
@@ -260,6 +299,7 @@ void metrics_text(struct control *control, struct buf *out)
 	requests(out, readings, count);
 	synthetic(out, readings, count);
 	durations(out, readings, count);
+	health(out, control, readings, count);
 	comparison(out, readings, count);
 	migrations(out, control, readings, count);
 	gateway(out, control);

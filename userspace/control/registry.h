@@ -61,6 +61,7 @@ struct route {
 	struct route_watch watch;
 	struct journal ledger;
 	struct series *series; /* NULL until there was traffic */
+	uint32_t down_told;    /* which sides were down when that was last said: PHX_ROUTE_*_DOWN */
 	uint64_t rollbacks_manual, rollbacks_arbiter, rollbacks_regression;
 	struct route_text text;
 	struct route_target *target; /* scratch while routes are replaced; NULL = it goes */

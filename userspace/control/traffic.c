@@ -18,10 +18,7 @@ void traffic_mount(struct traffic *traffic, const struct route *route)
 {
 	const struct route_config *config = route_config_of(route);
 	struct phx_policy *policy = &traffic->policy->slots[route->slot];
-	uint32_t kept = __atomic_load_n(&policy->flags, __ATOMIC_RELAXED) &
-			(PHX_ROUTE_LEGACY_DOWN | PHX_ROUTE_MODERN_DOWN);
-	uint32_t flags =
-		kept | PHX_ROUTE_ACTIVE | (config->mirror.unsafe_methods ? PHX_ROUTE_MIRROR_UNSAFE : 0);
+	uint32_t flags = PHX_ROUTE_ACTIVE | (config->mirror.unsafe_methods ? PHX_ROUTE_MIRROR_UNSAFE : 0);
 	static const enum phx_split_by split_by[] = {
 		[SPLIT_BY_REQUEST] = PHX_SPLIT_REQUEST,
 		[SPLIT_BY_CLIENT_IP] = PHX_SPLIT_CLIENT_IP,
@@ -31,7 +28,10 @@ void traffic_mount(struct traffic *traffic, const struct route *route)
 	__atomic_store_n(&policy->split_by, split_by[config->split_by], __ATOMIC_RELAXED);
 	__atomic_store_n(&policy->sample_bp, config->mirror.sample_bp, __ATOMIC_RELAXED);
 	act(traffic, route->slot, &route->migration);
-	__atomic_store_n(&policy->flags, flags, __ATOMIC_RELEASE);
+	/* The bits that say which side is down are the gateway's and change at any time. */
+	__atomic_fetch_and(&policy->flags, flags | PHX_ROUTE_LEGACY_DOWN | PHX_ROUTE_MODERN_DOWN,
+			   __ATOMIC_RELAXED);
+	__atomic_fetch_or(&policy->flags, flags, __ATOMIC_RELEASE);
 }
 
 void traffic_unmount(struct traffic *traffic, uint32_t slot)

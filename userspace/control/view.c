@@ -110,12 +110,13 @@ static json_t *side_json(struct control *control, struct route *route,
 	struct series_recent recent = series_recent(route->series, side);
 	uint32_t flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
 	bool down = flags & (side == PHX_MODERN ? PHX_ROUTE_MODERN_DOWN : PHX_ROUTE_LEGACY_DOWN);
-	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:b}", "requests", (json_int_t)s->requests, "errors",
-			 (json_int_t)errors, "error_rate",
+	return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:I, s:{s:I, s:I}}", "requests",
+			 (json_int_t)s->requests, "errors", (json_int_t)errors, "error_rate",
 			 s->requests ? json_real((double)errors / (double)s->requests) : json_null(),
 			 "p50_ms", recent.p50_ms < 0 ? json_null() : json_ms(recent.p50_ms), "p99_ms",
 			 recent.p99_ms < 0 ? json_null() : json_ms(recent.p99_ms), "rps", json_ms(recent.rps),
-			 "down", down);
+			 "down", down, "ejections", (json_int_t)s->ejections, "checks", "good",
+			 (json_int_t)s->checks[1], "failed", (json_int_t)s->checks[0]);
 }
 
 static json_t *next_step_json(struct control *control, struct route *route)
@@ -152,10 +153,15 @@ static json_t *rollback_json(const struct migration *m)
 			 m->rollback_verified);
 }
 
-static json_t *badges_json(const struct route *route)
+static json_t *badges_json(struct control *control, const struct route *route)
 {
+	uint32_t flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
 	const struct route_config *config = route_config_of(route);
 	json_t *list = json_array();
+	if (flags & PHX_ROUTE_LEGACY_DOWN)
+		json_array_append_new(list, json_string("legacy down"));
+	if (flags & PHX_ROUTE_MODERN_DOWN)
+		json_array_append_new(list, json_string("modern down"));
 	if (config->mirror.unsafe_methods && config->mirror.sample_bp)
 		json_array_append_new(list, json_string("unsafe methods mirrored"));
 	if (!config->mirror.sample_bp)
@@ -221,6 +227,7 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	add(json, "sides",
 	    json_pack("{s:o, s:o}", "legacy", side_json(control, route, &stats, PHX_LEGACY), "modern",
 		      side_json(control, route, &stats, PHX_MODERN)));
+	add(json, "failovers", json_integer((json_int_t)stats.failovers));
 	add(json, "synthetic", synthetic_json(&stats));
 	add(json, "arbiter",
 	    json_pack("{s:b, s:s}", "enabled", config->arbiter.enabled, "policy",
@@ -228,7 +235,7 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	add(json, "paused", paused_json(m));
 	add(json, "rollback", rollback_json(m));
 	add(json, "verbs", view_verbs(control, route));
-	add(json, "badges", badges_json(route));
+	add(json, "badges", badges_json(control, route));
 	add(json, "etag", json_string(etag));
 	if (with_config)
 		add(json, "config", route_config_to_json(config));

@@ -5,6 +5,7 @@
  */
 #include "base/siphash.h"
 #include "gateway/forward.h"
+#include "gateway/health.h"
 #include "gateway/transaction.h"
 
 /* The value of one cookie, over all Cookie fields (RFC 6265 4.2.1). */
@@ -82,11 +83,8 @@ static bool has_dot_segment(struct slice path)
 	return false;
 }
 
-static void count_begin(struct transaction *t)
+void transaction_count_side(struct transaction *t)
 {
-	STAT_ADD(t->worker->stats.requests, 1);
-	if (!t->stats)
-		return;
 	if (t->stats->step != t->step) {
 		__atomic_store_n(&t->stats->step_requests[0], 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&t->stats->step_requests[1], 0, __ATOMIC_RELAXED);
@@ -96,6 +94,30 @@ static void count_begin(struct transaction *t)
 	STAT_ADD(t->stats->side[t->side].requests, 1);
 	if (t->synthetic)
 		STAT_ADD(t->stats->side[t->side].synthetic, 1);
+}
+
+/* Can legacy serve this request of modern's instead? Not when what was written for modern cannot be turned
+ * into what would have been written for legacy: see request_fail_over(). */
+static bool may_fail_over(const struct transaction *t, const struct http_target *target)
+{
+	if (t->side != PHX_MODERN || !t->route->config->health.failover || target->path.ptr[0] != '/')
+		return false;
+	if (!target->authority.len && !http_head_find(&t->request, PHX_FIELD_HOST))
+		return false;
+	return !t->route->base_path[PHX_LEGACY].len || !has_dot_segment(target->path);
+}
+
+/* Modern is down: its request is legacy's. Where no copy of it will be sent to modern, as evidence of how
+ * modern is now, that it was not there for its own request is evidence enough. */
+static void divert(struct transaction *t)
+{
+	bool mirrored =
+		t->route->config->mirror.unsafe_methods || (PHX_METHODS_SAFE & PHX_METHOD_BIT(t->method));
+	STAT_ADD(t->stats->failovers, 1);
+	if (!mirrored)
+		sample_modern_failed(t);
+	t->side = PHX_LEGACY;
+	t->may_fail_over = false;
 }
 
 /* A request that goes nowhere. Whether the connection can go on depends on whether its body is all here. */
@@ -141,17 +163,15 @@ static bool find_route(struct transaction *t, const char *bytes, const struct ht
 
 static bool write_request(struct transaction *t, const char *bytes, const struct http_target *target)
 {
-	struct endpoint *endpoint = t->route->endpoint[t->side];
-	char authority[300];
-	int n = snprintf(authority, sizeof(authority), strchr(endpoint->host, ':') ? "[%s]:%u" : "%s:%u",
-			 endpoint->host, endpoint->port);
+	char authority[ENDPOINT_AUTHORITY_MAX];
+	size_t n = endpoint_authority(t->route->endpoint[t->side], authority);
 	struct forward_request forward = {
 		.head = &t->request,
 		.bytes = bytes,
 		.target = target,
 		.base_path = t->route->base_path[t->side],
 		.client_ip = slice_of(t->down->ip, t->down->ip_len),
-		.authority = slice_of(authority, (size_t)n),
+		.authority = slice_of(authority, n),
 		.upgrade = t->wants_upgrade,
 	};
 	worker_random_id(t->worker, forward.request_id);
@@ -212,15 +232,23 @@ void transaction_start(struct transaction *t, const char *bytes)
 		return;
 	}
 	t->side = choose_side(t, bytes);
+	t->stats = worker_route_stats(worker, t->route->slot);
+	if (!t->stats) {
+		refuse(t, 503, GATEWAY_ERROR_MEMORY, NULL);
+		return;
+	}
+	t->may_fail_over = may_fail_over(t, &target);
+	if (t->may_fail_over && health_is_down(worker->policy, t->route->slot, PHX_MODERN) &&
+	    !health_is_down(worker->policy, t->route->slot, PHX_LEGACY))
+		divert(t);
 	if (t->route->base_path[t->side].len && target.path.ptr[0] == '/' && has_dot_segment(target.path)) {
 		refuse(t, 400, GATEWAY_ERROR_BAD_REQUEST,
 		       "the path has \".\" or \"..\" segments and the upstream has a base path to climb out "
 		       "of");
 		return;
 	}
-	t->stats = worker_route_stats(worker, t->route->slot);
 	t->request_block = worker_block_get(worker);
-	if (!t->stats || !t->request_block) {
+	if (!t->request_block) {
 		refuse(t, 503, GATEWAY_ERROR_MEMORY, NULL);
 		return;
 	}
@@ -229,7 +257,8 @@ void transaction_start(struct transaction *t, const char *bytes)
 		       "the head and what Phoenix adds do not fit limits.head_bytes");
 		return;
 	}
-	count_begin(t);
+	STAT_ADD(worker->stats.requests, 1);
+	transaction_count_side(t);
 	sample_begin(t, target.path_query);
 	worker_block_put(worker, &t->head_block);
 	t->replayable = true;

@@ -277,6 +277,13 @@ bool endpoint_address(struct endpoint *endpoint, uint32_t start, uint32_t n, str
 	return found;
 }
 
+size_t endpoint_authority(const struct endpoint *endpoint, char out[ENDPOINT_AUTHORITY_MAX])
+{
+	int n = snprintf(out, ENDPOINT_AUTHORITY_MAX, strchr(endpoint->host, ':') ? "[%s]:%u" : "%s:%u",
+			 endpoint->host, endpoint->port);
+	return n < ENDPOINT_AUTHORITY_MAX ? (size_t)n : ENDPOINT_AUTHORITY_MAX - 1;
+}
+
 void endpoint_report(struct endpoint *endpoint, int err)
 {
 	bool was_down = atomic_exchange(&endpoint->down, err != 0);

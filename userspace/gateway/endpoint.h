@@ -45,6 +45,9 @@ struct endpoint {
 	char last_error[128];
 };
 
+/* "host:port" with its NUL; names have at most 253 bytes. */
+#define ENDPOINT_AUTHORITY_MAX 300
+
 struct endpoints;
 
 /* Starts the resolver thread. 0 or -errno. */
@@ -59,6 +62,8 @@ void endpoints_visit(struct endpoints *endpoints,
 
 /* Copies the n-th address counted from a turning start; false when there are not so many. */
 bool endpoint_address(struct endpoint *endpoint, uint32_t start, uint32_t n, struct endpoint_address *out);
+/* host:port as Host has it; returns its length. */
+size_t endpoint_authority(const struct endpoint *endpoint, char out[ENDPOINT_AUTHORITY_MAX]);
 /* The result of a connection attempt over all addresses. */
 void endpoint_report(struct endpoint *endpoint, int err);
 

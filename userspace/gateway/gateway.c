@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/health.h"
 #include "gateway/worker.h"
 
 #include <arpa/inet.h>
@@ -166,6 +167,9 @@ static void gateway_free(struct gateway *gateway)
 		free(gateway->listen_text[i]);
 	snapshot_put(gateway->snapshot);
 	endpoints_destroy(gateway->endpoints);
+	if (gateway->health)
+		health_fini(gateway->health);
+	free(gateway->health);
 	free(gateway->workers);
 	free(gateway->address_counts);
 	free(gateway);
@@ -247,7 +251,8 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 	count = count < GATEWAY_WORKERS_MAX ? count : GATEWAY_WORKERS_MAX;
 	raise_open_files(&gateway->limits);
 	gateway->workers = calloc(count, sizeof(*gateway->workers));
-	if (!gateway->workers)
+	gateway->health = calloc(1, sizeof(*gateway->health));
+	if (!gateway->workers || !gateway->health || health_init(gateway->health))
 		goto fail;
 	if (gateway->limits.connections_per_address) {
 		gateway->address_counts = calloc(GATEWAY_ADDRESS_COUNTS, sizeof(*gateway->address_counts));
@@ -283,6 +288,7 @@ fail:
 static void on_drain(struct worker *worker, struct worker_message *message)
 {
 	worker->draining = true;
+	health_stop(worker);
 	for (unsigned i = 0; i < worker->listener_count; i++) {
 		if (worker->listeners[i].armed)
 			ring_cancel(&worker->ring, &worker->listeners[i].accept);
@@ -386,6 +392,8 @@ static void on_publish(struct worker *worker, struct worker_message *message)
 	}
 	struct snapshot_use *old = worker->routes;
 	worker->routes = use;
+	if (worker->index == 0)
+		health_follow(worker);
 	snapshot_use_retire(old);
 }
 

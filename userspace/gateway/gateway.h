@@ -30,6 +30,10 @@
 	X(UPSTREAM_INVALID, "upstream_invalid", 502, "the upstream's answer is not valid HTTP")              \
 	X(UPSTREAM_RESOLVE, "upstream_resolve", 502, "the upstream's name does not resolve")                 \
 	X(UPSTREAM_TIMEOUT, "upstream_timeout", 504, "the upstream did not answer in time")                  \
+	X(UPSTREAM_CONNECT_TIMEOUT, "upstream_connect_timeout", 504,                                         \
+	  "the upstream did not accept a connection within limits.connect_timeout_ms")                       \
+	X(UPSTREAM_FIRST_BYTE, "upstream_first_byte", 504,                                                   \
+	  "the upstream sent nothing within limits.first_byte_timeout_ms")                                   \
 	X(UPSTREAM_CUT, "upstream_cut", 0, "the upstream's answer broke off; so did what the client got")    \
 	X(POOL_EMPTY, "pool_empty", 503, "limits.upstream_connections are all in use")                       \
 	X(MEMORY, "memory", 503, "no memory for another request")                                            \
@@ -68,12 +72,15 @@ struct gateway_side_stats {
 	uint64_t latency[GATEWAY_LATENCY_BUCKETS];
 	uint64_t request_bytes, response_bytes; /* bodies */
 	uint64_t retries;
+	uint64_t ejections; /* times this side was taken out by its live requests */
+	uint64_t checks[2]; /* active checks: [0] failed, [1] good */
 };
 
 struct gateway_route_stats {
 	struct gateway_side_stats side[2];	  /* enum phx_side */
 	uint64_t errors[GATEWAY_ERROR_COUNT];	  /* answered by Phoenix itself */
 	uint64_t sampled;			  /* exchanges begun for comparison */
+	uint64_t failovers;			  /* requests for modern that legacy served instead */
 	uint64_t outcome[EXCHANGE_OUTCOME_COUNT]; /* how the gateway's part of them ended */
 	uint64_t step_requests[2];		  /* by side, since phx_policy.step changed to `step` */
 	uint32_t step;

@@ -5,6 +5,7 @@
  * The first piece goes behind the head into one block, so that a small request is one send and can be sent
  * again when an idle connection turns out dead. What follows is sent from the buffer it arrived in.
  */
+#include "gateway/health.h"
 #include "gateway/transaction.h"
 
 #include "base/clock.h"
@@ -55,7 +56,8 @@ static void acquire(struct transaction *t, bool fresh)
 		transaction_fail(t, GATEWAY_ERROR_POOL_EMPTY, NULL);
 		break;
 	case UPSTREAM_NO_ADDRESS:
-		transaction_fail(t, GATEWAY_ERROR_UPSTREAM_RESOLVE, NULL);
+		if (!request_fail_over(t))
+			transaction_fail(t, GATEWAY_ERROR_UPSTREAM_RESOLVE, NULL);
 		break;
 	case UPSTREAM_NO_MEMORY:
 		transaction_fail(t, GATEWAY_ERROR_MEMORY, NULL);
@@ -142,16 +144,12 @@ void request_pump(struct transaction *t)
 		release_input(down), request_read(t);
 }
 
-/* The whole request is in the block and the server has not seen it, or may see it twice: once more, on a new
- * connection (RFC 9112 9.3.1). */
-bool request_retry(struct transaction *t)
+/* Takes the request back from a connection that will not answer it. The old one may still read from the
+ * block: then the next one gets a copy. False when there is no memory for it. */
+static bool take_back(struct transaction *t)
 {
 	struct upstream *upstream = t->up.upstream;
-	if (t->retried || !upstream || !upstream_reused(upstream) || t->upstream_heard || !t->replayable ||
-	    !t->request_read || !(PHX_METHODS_IDEMPOTENT & PHX_METHOD_BIT(t->method)))
-		return false;
-	if (t->request_sending) {
-		/* The old connection may still read from the block: the new one gets a copy. */
+	if (upstream && t->request_sending) {
 		struct block *copy = worker_block_get(t->worker);
 		if (!copy)
 			return false;
@@ -161,11 +159,54 @@ bool request_retry(struct transaction *t)
 	} else {
 		transaction_release_upstream(t, false);
 	}
-	t->retried = true;
 	t->request_sending = false;
 	t->request_failed = false;
+	return true;
+}
+
+/* The whole request is in the block and the server has not seen it, or may see it twice: once more, on a new
+ * connection (RFC 9112 9.3.1). */
+bool request_retry(struct transaction *t)
+{
+	struct upstream *upstream = t->up.upstream;
+	if (t->retried || !upstream || !upstream_reused(upstream) || t->upstream_heard || !t->replayable ||
+	    !t->request_read || !(PHX_METHODS_IDEMPOTENT & PHX_METHOD_BIT(t->method)))
+		return false;
+	if (!take_back(t))
+		return false;
+	t->retried = true;
 	STAT_ADD(t->stats->side[t->side].retries, 1);
 	acquire(t, true);
+	return true;
+}
+
+/*
+ * The request in the block differs between the sides in one place, the base path before the target: all else
+ * is the client's or Phoenix's own (may_fail_over() has seen to the exceptions).
+ */
+bool request_fail_over(struct transaction *t)
+{
+	bool unseen = !t->connected, twice = PHX_METHODS_SAFE & PHX_METHOD_BIT(t->method);
+	struct slice from = t->route->base_path[PHX_MODERN], to = t->route->base_path[PHX_LEGACY];
+	size_t len = t->request_len - from.len + to.len;
+	if (!t->may_fail_over || t->upstream_heard || !t->replayable || len > t->worker->block_bytes ||
+	    !(unseen || (twice && t->request_read)) || !take_back(t))
+		return false;
+	char *target = memchr(t->request_block->bytes, ' ', t->request_len);
+	target++;
+	memmove(target + to.len, target + from.len,
+		t->request_len - (size_t)(target - t->request_block->bytes) - from.len);
+	memcpy(target, to.ptr, to.len);
+	t->request_len = len;
+	sample_modern_failed(t);
+	health_failed(t->worker, t->route, PHX_MODERN);
+	STAT_ADD(t->stats->failovers, 1);
+	STAT_ADD(t->stats->side[PHX_MODERN].status[0], 1);
+	t->side = PHX_LEGACY;
+	t->may_fail_over = false;
+	t->retried = false;
+	transaction_count_side(t);
+	acquire(t, false);
 	return true;
 }
 
@@ -177,11 +218,10 @@ static void on_upstream_connected(struct upstream_user *user, int err)
 		return;
 	}
 	t->error = 0;
-	if (err == -ETIMEDOUT)
-		transaction_fail(t, GATEWAY_ERROR_UPSTREAM_TIMEOUT,
-				 "the upstream did not accept a connection in time");
-	else
-		transaction_fail(t, GATEWAY_ERROR_UPSTREAM_CONNECT, NULL);
+	enum gateway_error error =
+		err == -ETIMEDOUT ? GATEWAY_ERROR_UPSTREAM_CONNECT_TIMEOUT : GATEWAY_ERROR_UPSTREAM_CONNECT;
+	if (!request_fail_over(t))
+		transaction_fail(t, error, NULL);
 }
 
 static void on_upstream_sent(struct upstream_user *user, int err)
@@ -215,6 +255,7 @@ void transaction_client_data(struct transaction *t)
 		struct downstream *down = t->down;
 		struct iovec piece = {down->input.data + down->input_off, down->input.len - down->input_off};
 		down->input_off = down->input.len;
+		t->replayable = false;
 		t->request_body.total_bytes += piece.iov_len;
 		send_to_upstream(t, &piece, 1);
 	} else if (!t->request_read && t->connected && !t->request_sending && !t->request_failed) {

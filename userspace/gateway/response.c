@@ -285,6 +285,8 @@ void response_data(struct upstream_user *user, struct ring_buffer buffer)
 	if (!t->upstream_heard) {
 		t->upstream_heard = true;
 		http_head_init(&t->response, PHX_HEAD_RESPONSE, (uint16_t)t->worker->limits->fields);
+		if (t->worker->limits->first_byte_timeout_ms)
+			transaction_touch(t);
 	}
 	if (!t->response_sending)
 		response_pump(t);
@@ -312,7 +314,7 @@ void response_end(struct upstream_user *user, int err)
 	struct transaction *t = container_of(user, struct transaction, up);
 	t->upstream_ended = true;
 	t->upstream_reusable = false;
-	if (!t->upstream_heard && request_retry(t)) {
+	if (!t->upstream_heard && (request_retry(t) || request_fail_over(t))) {
 		t->upstream_ended = false;
 		return;
 	}

@@ -139,23 +139,22 @@ void sample_response_body(struct transaction *t, const char *data, size_t len)
 		submit(t, t->sample->outcome);
 }
 
-bool transaction_error_is_upstreams(unsigned error)
+/* Without this, a modern side that died at full weight would leave nothing to judge by. */
+void sample_modern_failed(struct transaction *t)
 {
-	return error == GATEWAY_ERROR_UPSTREAM_CONNECT || error == GATEWAY_ERROR_UPSTREAM_CLOSED ||
-	       error == GATEWAY_ERROR_UPSTREAM_INVALID || error == GATEWAY_ERROR_UPSTREAM_RESOLVE ||
-	       error == GATEWAY_ERROR_UPSTREAM_TIMEOUT || error == GATEWAY_ERROR_UPSTREAM_CUT;
+	if (!t->route->config->mirror.sample_bp)
+		return;
+	if (!t->sample)
+		t->sample = exchange_begin(t);
+	if (t->sample)
+		submit(t, EXCHANGE_MODERN_FAILED);
 }
 
 void sample_finish(struct transaction *t)
 {
 	if (transaction_error_is_upstreams(t->error) && t->side == PHX_MODERN &&
 	    t->route->config->mirror.sample_bp) {
-		/* Evidence whether the request was sampled or not: modern had it and failed. Without this, a
-		 * modern side that died at full weight would leave nothing to judge by. */
-		if (!t->sample)
-			t->sample = exchange_begin(t);
-		if (t->sample)
-			submit(t, EXCHANGE_MODERN_FAILED);
+		sample_modern_failed(t);
 		return;
 	}
 	if (!t->sample)

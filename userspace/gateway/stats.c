@@ -55,6 +55,7 @@ void gateway_route_stats(struct gateway *gateway, uint32_t slot, struct gateway_
 				     sizeof(out->side[side]) / sizeof(uint64_t));
 		add_counters(out->errors, stats->errors, GATEWAY_ERROR_COUNT);
 		add_counters(&out->sampled, &stats->sampled, 1);
+		add_counters(&out->failovers, &stats->failovers, 1);
 		add_counters(out->outcome, stats->outcome, EXCHANGE_OUTCOME_COUNT);
 		/* A worker that has not served since the step began still holds the last step's counts. */
 		if (__atomic_load_n(&stats->step, __ATOMIC_ACQUIRE) == out->step)

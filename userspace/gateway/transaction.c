@@ -2,6 +2,7 @@
 /*
  * transaction: the beginning and the ends of one request's life. See transaction.h for the whole.
  */
+#include "gateway/health.h"
 #include "gateway/transaction.h"
 
 #include "base/clock.h"
@@ -40,10 +41,13 @@ void transaction_release_upstream(struct transaction *t, bool reusable)
 	if (upstream && upstream->stream.sending && t->connected) {
 		upstream->held_block = t->request_block;
 		upstream->held_tail = t->request_tail;
-		upstream->held_input = t->down->input;
 		t->request_block = t->request_tail = NULL;
-		t->down->input = (struct ring_buffer){0};
-		t->down->input_off = 0;
+		/* While all that was sent is in the block, the input holds what comes after the request. */
+		if (!t->replayable) {
+			upstream->held_input = t->down->input;
+			t->down->input = (struct ring_buffer){0};
+			t->down->input_off = 0;
+		}
 	}
 	upstream_release(&t->up, reusable);
 }
@@ -83,10 +87,19 @@ static bool waits_for_client(const struct transaction *t)
 	return t->connected && !t->request_read && !t->request_sending && !t->request_failed;
 }
 
+/* The request is with the upstream, and that has a limit of its own. */
+static bool waits_for_answer(const struct transaction *t)
+{
+	return t->worker->limits->first_byte_timeout_ms && t->connected && !t->upstream_heard &&
+	       t->request_read && !t->request_sending;
+}
+
 void transaction_touch(struct transaction *t)
 {
 	const struct limits_config *limits = t->worker->limits;
-	uint64_t ms = waits_for_client(t) ? limits->idle_timeout_ms : limits->upstream_timeout_ms;
+	uint64_t ms = waits_for_client(t)   ? limits->idle_timeout_ms
+		      : waits_for_answer(t) ? limits->first_byte_timeout_ms
+					    : limits->upstream_timeout_ms;
 	if (!t->connected)
 		ms += (uint64_t)limits->connect_timeout_ms * ENDPOINT_ADDRESSES_MAX;
 	timer_set(&t->worker->ring.timers, &t->down->timer, t->worker->ring.now_ns + ms * NS_PER_MS);
@@ -120,6 +133,11 @@ bool pace_too_slow(const struct transaction *t, struct pace *pace, uint64_t byte
 	return slow;
 }
 
+bool transaction_error_is_upstreams(unsigned error)
+{
+	return error >= GATEWAY_ERROR_UPSTREAM_CONNECT && error <= GATEWAY_ERROR_UPSTREAM_CUT;
+}
+
 /* `answered`: the status of the answer that the client got whole, 0 = none or a cut one. */
 static void count_end(struct transaction *t, unsigned answered)
 {
@@ -127,6 +145,10 @@ static void count_end(struct transaction *t, unsigned answered)
 		STAT_ADD(t->worker->stats.errors[t->error], 1);
 	if (!t->stats)
 		return;
+	if (transaction_error_is_upstreams(t->error))
+		health_failed(t->worker, t->route, t->side);
+	else if (t->status)
+		health_answered(t->worker, t->route->slot, t->side);
 	struct gateway_side_stats *side = &t->stats->side[t->side];
 	if (t->error)
 		STAT_ADD(t->stats->errors[t->error], 1);
@@ -196,6 +218,9 @@ void transaction_expired(struct transaction *t)
 	} else if (waits_for_client(t)) {
 		transaction_fail(t, GATEWAY_ERROR_BODY_TIMEOUT, NULL);
 	} else {
-		transaction_fail(t, GATEWAY_ERROR_UPSTREAM_TIMEOUT, NULL);
+		transaction_fail(t,
+				 waits_for_answer(t) ? GATEWAY_ERROR_UPSTREAM_FIRST_BYTE
+						     : GATEWAY_ERROR_UPSTREAM_TIMEOUT,
+				 NULL);
 	}
 }

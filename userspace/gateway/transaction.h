@@ -87,6 +87,7 @@ struct transaction {
 	bool upstream_heard : 1;   /* at least one byte came from the upstream */
 	bool upstream_reusable : 1;
 	bool upstream_ended : 1;
+	bool may_fail_over : 1; /* modern's, and legacy could serve it */
 	bool tunnel : 1;
 	bool tunnel_client_done : 1, tunnel_upstream_done : 1;
 };
@@ -119,6 +120,10 @@ void request_read(struct transaction *t);
 /* Sends the whole request once more on a new connection, where that is safe. False when it is not. */
 bool request_retry(struct transaction *t);
 
+/* Modern cannot have seen the request, or it is safe to ask twice: legacy serves it. False when that may not
+ * be; then nothing has changed. */
+bool request_fail_over(struct transaction *t);
+
 /* response.c: takes what has arrived of the response and sends it on. */
 void response_pump(struct transaction *t);
 void response_data(struct upstream_user *user, struct ring_buffer buffer);
@@ -137,6 +142,8 @@ size_t body_pieces_copy(char *out, const struct iovec *pieces, unsigned count);
 
 /* Gives the upstream connection back, and with it the memory that it may still be sending from. */
 void transaction_release_upstream(struct transaction *t, bool reusable);
+/* One more request for t->side. */
+void transaction_count_side(struct transaction *t);
 /* Is it the upstream that went wrong? What a client does must never count against modern. */
 bool transaction_error_is_upstreams(unsigned error);
 /* Cuts both sides. */

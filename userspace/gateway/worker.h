@@ -80,6 +80,7 @@ struct worker {
 	struct transaction *free_transactions;
 	uint32_t free_transaction_count;
 	uint64_t random[2];
+	struct health_checks *health_checks; /* worker 0's: health.c */
 	bool draining;
 	bool cutting;
 	bool left; /* the loop has ended; under inbox_mutex */
@@ -102,6 +103,7 @@ struct gateway {
 	struct exchange_budget budget;
 	struct limits_config limits;
 	struct endpoints *endpoints;
+	struct health *health;
 	struct worker *workers;
 	unsigned worker_count;
 	atomic_uint connections; /* client connections, all workers */
@@ -248,6 +250,8 @@ void sample_begin(struct transaction *t, struct slice target);
 void sample_request_body(struct transaction *t, const char *data, size_t len);
 void sample_response_head(struct transaction *t, const char *bytes);
 void sample_response_body(struct transaction *t, const char *data, size_t len);
+/* Modern should have answered this request and did not: evidence, whether it was sampled or not. */
+void sample_modern_failed(struct transaction *t);
 /* The exchange is over: on to the shadow, or to the sink with its outcome. */
 void sample_finish(struct transaction *t);
 /* Records the end fields of a parsed head. */
