@@ -92,8 +92,6 @@ void transaction_count_side(struct transaction *t)
 	}
 	STAT_ADD(t->stats->step_requests[t->side], 1);
 	STAT_ADD(t->stats->side[t->side].requests, 1);
-	if (t->synthetic)
-		STAT_ADD(t->stats->side[t->side].synthetic, 1);
 }
 
 /* Can legacy serve this request of modern's instead? Not when what was written for modern cannot be turned
@@ -259,6 +257,8 @@ void transaction_start(struct transaction *t, const char *bytes)
 	}
 	STAT_ADD(worker->stats.requests, 1);
 	transaction_count_side(t);
+	if (t->synthetic)
+		STAT_ADD(t->stats->side[t->side].synthetic, 1);
 	sample_begin(t, target.path_query);
 	worker_block_put(worker, &t->head_block);
 	t->replayable = true;

@@ -63,7 +63,7 @@ uint64_t gateway_latency_bound_ns(unsigned bucket);
 
 /* One side of one route. All counters only grow. */
 struct gateway_side_stats {
-	uint64_t requests;  /* answered by this side (live traffic, synthetic included) */
+	uint64_t requests;  /* asked of this side (live traffic, synthetic included); a failover of both */
 	uint64_t synthetic; /* of these, marked X-Phoenix-Synthetic */
 	/* Whole answers to marked requests, by first digit; [0] = none, or one that was cut. */
 	uint64_t synthetic_status[6];
