@@ -50,3 +50,14 @@ def test_the_judge_agrees_with_jq_and_python(env):
     runs = measure("^judge-(reordered|different)$")["runs"]
     equal({entry["subject"] for entry in runs}, {"daemon", "python", "jq", "memory"})
     check(all(entry["bytes_per_s"] > 0 for entry in runs), runs)
+
+
+@timeout(90)
+def test_gateways_over_links(env):
+    if os.geteuid():
+        raise Skip("network namespaces need root")
+    runs = measure("^nic-keepalive-4KB$")["runs"]
+    check({entry["subject"] for entry in runs} >= {"direct", "haproxy", "nginx", "daemon"}, runs)
+    for entry in runs:
+        check(entry["rps"] > 0 and 0 < entry["p50_us"] <= entry["p99_us"], entry)
+        check((entry["gateway_cpu_us"] > 0) == (entry["subject"] != "direct"), entry)

@@ -163,8 +163,15 @@ class Link:
         for space, device, end in ((self.lab.gateway, self.gateway_device, 1), (self.endpoint, self.device, 2)):
             space.ip(f"address add 198.18.{self.number}.{end}/24 dev {device}", f"link set {device} up",
                      *[f"address add fd00:18:{self.number}::{end}/64 dev {device} nodad" for _ in self.lab.six])
+        for space, device in ((self.lab.gateway, self.gateway_device), (self.endpoint, self.device)):
+            self.queue(space, device)
         self.offloads_off(self.endpoint, self.device)
         self.endpoint.run(need("ip"), "link", "set", "dev", self.device, "xdp", "pinned", self.lab.pinned("lab_pass"))
+
+    @staticmethod
+    def queue(space, device):
+        """A queue, as a network card has: without one a burst that veth's ring does not hold is lost."""
+        space.run(need("tc"), "qdisc", "replace", "dev", device, "root", "pfifo", "limit", "10000")
 
     @staticmethod
     def offloads_off(space, device):
@@ -275,6 +282,7 @@ class Lab:
         client.ip(f"link add eth1 {queued} mtu {mtu} type veth peer name eth1 {queued} mtu {mtu} netns {up.path}")
         for space, end in ((client, 1), (up, 2)):
             space.ip(f"address add 198.18.99.{end}/24 dev eth1", "link set eth1 up")
+            Link.queue(space, "eth1")
             Link.offloads_off(space, "eth1")
             space.run(need("ip"), "link", "set", "dev", "eth1", "xdp", "pinned", self.pinned("lab_pass"))
 

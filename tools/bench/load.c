@@ -3,7 +3,8 @@
  * load: both ends of the benchmark in one thread: the clients, and the origin that the gateways ask.
  *
  *     load ORIGIN_PORT            (127.0.0.1; commands on stdin, one JSON line a command on stdout)
- *     run PORT BYTES CONNECTIONS CLOSE MILLISECONDS
+ *     load ORIGIN_PORT ORIGIN_ADDRESS ORIGIN_NETNS CLIENT_NETNS   (each end in a network namespace of its
+ * own) run PORT BYTES CONNECTIONS CLOSE MILLISECONDS [ADDRESS [FIRST_SOURCE SOURCES]]
  *
  * Machines have few cores, and whoever shares the gateway's work must cost less than the gateway, or the
  * gateway waits and what is measured is its waking up. Client and origin in one epoll loop do four plain
@@ -21,7 +22,9 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,6 +66,8 @@ struct run {
 	unsigned connections;
 	bool close;
 	unsigned ms;
+	in_addr_t address, first_source;
+	unsigned sources;
 };
 
 static int epoll_fd;
@@ -190,7 +195,7 @@ static void client_connect(struct peer *peer)
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
 		.sin_port = htons(run.port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_addr.s_addr = run.address,
 	};
 	peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (peer->fd < 0)
@@ -381,7 +386,7 @@ static void run_one(void)
 	stopping = true;
 	for (unsigned i = 0; i < run.connections; i++) {
 		clients[i].role = CLIENT;
-		clients[i].address = htonl(INADDR_LOOPBACK + 1 + i % 250);
+		clients[i].address = htonl(ntohl(run.first_source) + i % run.sources);
 		client_connect(&clients[i]);
 		while (clients[i].waits_to_write)
 			turn(100);
@@ -426,12 +431,21 @@ static void run_one(void)
 		turn(1);
 }
 
-static void prepare(uint16_t port)
+/* Sockets belong to the namespace in which they are made. */
+static void enter(const char *netns)
+{
+	int fd = open(netns, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		fail(netns, NULL);
+	close(fd);
+}
+
+static void prepare(uint16_t port, in_addr_t at)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
 		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_addr.s_addr = at,
 	};
 	static struct peer listener = {.role = ORIGIN_LISTENER};
 	int one = 1;
@@ -450,28 +464,44 @@ static void prepare(uint16_t port)
 	watch(&listener, EPOLL_CTL_ADD, false);
 }
 
+static int read_run(const char *line)
+{
+	char address[64] = "127.0.0.1", source[64] = "127.0.0.2";
+	unsigned port, close_each, sources = 250;
+	if (sscanf(line, "run %u %zu %u %u %u %63s %63s %u", &port, &run.body_bytes, &run.connections,
+		   &close_each, &run.ms, address, source, &sources) < 5 ||
+	    port > 65535 || run.body_bytes > BODY_MAX || sources == 0)
+		return 0;
+	run.port = (uint16_t)port;
+	run.close = close_each;
+	run.address = inet_addr(address);
+	run.first_source = inet_addr(source);
+	run.sources = sources;
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
-		fprintf(stderr, "Usage: load ORIGIN_PORT   (commands: run PORT BYTES CONNECTIONS CLOSE "
-				"MILLISECONDS)\n");
+	if (argc != 2 && argc != 5) {
+		fprintf(stderr, "Usage: load ORIGIN_PORT [ORIGIN_ADDRESS ORIGIN_NETNS CLIENT_NETNS]\n"
+				"commands: run PORT BYTES CONNECTIONS CLOSE MILLISECONDS [ADDRESS "
+				"[FIRST_SOURCE SOURCES]]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	prepare((uint16_t)atoi(argv[1]));
+	if (argc == 5)
+		enter(argv[3]);
+	prepare((uint16_t)atoi(argv[1]), argc == 5 ? inet_addr(argv[2]) : htonl(INADDR_LOOPBACK));
+	if (argc == 5)
+		enter(argv[4]);
 	printf("{\"ready\":true}\n");
 	fflush(stdout);
-	char line[128];
+	char line[256];
 	while (fgets(line, sizeof(line), stdin)) {
-		unsigned port, close_each;
-		if (sscanf(line, "run %u %zu %u %u %u", &port, &run.body_bytes, &run.connections, &close_each,
-			   &run.ms) != 5 ||
-		    port > 65535 || run.body_bytes > BODY_MAX) {
+		if (!read_run(line)) {
 			fprintf(stderr, "load: not a command: %s", line);
 			return 2;
 		}
-		run.port = (uint16_t)port;
-		run.close = close_each;
 		run_one();
 	}
 	return 0;

@@ -24,14 +24,14 @@ CASES["close-200B-c1024"] = (200, 1024, True)
 
 def measure(subjects, name, case, milliseconds):
     body_bytes, connections, close = CASES[case]
-    subjects.tell(f"run {subjects.ports[name]} {body_bytes} {connections} {int(close)} {milliseconds}")
-    counted, cpu = subjects.counted(name), subjects.cpu_us(name)
+    subjects.tell(f"run {subjects.ports[name]} {body_bytes} {connections} {int(close)} {milliseconds}{subjects.way(name)}")
+    counted, cpu = subjects.by_path(name), subjects.cpu_us(name)
     result = subjects.tell("go")
     cpu = subjects.cpu_us(name) - cpu
     if result["served"] != result["requests"]:
         sys.exit(f"bench: {case} {name}: the clients counted {result['requests']} answers, the origin "
                  f"{result['served']} requests: something else answered, or asked twice")
-    moved = None if counted is None else subjects.counted_since(name, counted, result["requests"])
+    moved = None if counted is None else sum(subjects.paths_since(name, counted, result["requests"]).values())
     if moved not in (None, result["requests"]):
         sys.exit(f"bench: {case} {name}: the clients counted {result['requests']} answers, phoenix_requests_total "
                  f"moved by {moved}")

@@ -26,12 +26,12 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_port(port, process, name):
+def wait_port(port, process, name, host="127.0.0.1"):
     for _ in range(200):
         if process.poll() is not None:
             sys.exit(f"bench: {name} ended with status {process.returncode} at start; see its output above")
         try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
+            socket.create_connection((host, port), 0.2).close()
             return
         except OSError:
             time.sleep(0.05)
@@ -39,7 +39,10 @@ def wait_port(port, process, name):
 
 
 class Subjects:
-    """Processes by name. `extra`: other builds of phoenixd to measure beside this one, as {name: build folder}."""
+    """Processes by name, listening on `host` and asking the origin on `origin`. `extra`: other builds of phoenixd
+    to measure beside this one, as {name: build folder}."""
+
+    host = origin = "127.0.0.1"
 
     def __init__(self, build, extra=None):
         self.build = build
@@ -64,7 +67,11 @@ class Subjects:
         process = subprocess.Popen(command, start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, cores),
                                    **(pipes or {"stdout": subprocess.DEVNULL}))
         self.processes[name], self.ports[name] = process, port
-        wait_port(port, process, name)
+        wait_port(port, process, name, self.host)
+
+    def way(self, name):
+        """What the load program needs to know besides the port."""
+        return ""
 
     def start_nginx(self, port, up):
         text = (f"daemon off; worker_processes 1; pid {self.path('ng')}.pid;\n"
@@ -72,26 +79,26 @@ class Subjects:
                 "http { access_log off; keepalive_requests 100000000; " +
                 " ".join(f"{kind}_temp_path {self.path(kind)};"
                          for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")) +
-                f"\nupstream u {{ server 127.0.0.1:{up}; keepalive 1100; keepalive_requests 100000000; }}\n"
-                f"server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://u; "
+                f"\nupstream u {{ server {self.origin}:{up}; keepalive 1100; keepalive_requests 100000000; }}\n"
+                f"server {{ listen {self.host}:{port} backlog=4096; location / {{ proxy_pass http://u; "
                 "proxy_http_version 1.1; proxy_set_header Connection ''; } } }")
         self.start("nginx", ["nginx", "-p", self.folder, "-c", self.write("nginx.conf", text)], port,
                    self.gateway_core)
 
     def start_haproxy(self, port, up):
         text = ("global\n  nbthread 1\n  no strict-limits\n  maxconn 10100\ndefaults\n  mode http\n  timeout connect 5s\n"
-                f"  timeout client 60s\n  timeout server 60s\nfrontend f\n  bind 127.0.0.1:{port} backlog 4096\n"
-                f"  default_backend b\nbackend b\n  http-reuse always\n  server s 127.0.0.1:{up}\n")
+                f"  timeout client 60s\n  timeout server 60s\nfrontend f\n  bind {self.host}:{port} backlog 4096\n"
+                f"  default_backend b\nbackend b\n  http-reuse always\n  server s {self.origin}:{up}\n")
         self.start("haproxy", ["haproxy", "-q", "-f", self.write("haproxy.cfg", text)], port, self.gateway_core)
 
-    def start_daemon(self, name, build, port, up):
+    def start_daemon(self, name, build, port, up, **more):
         self.admin[name] = self.path(f"{name}.sock")
-        config = {"listen": [f"127.0.0.1:{port}"], "workers": 1, "state": {"store": "memory"},
+        config = {"listen": [f"{self.host}:{port}"], "workers": 1, "state": {"store": "memory"},
                   "admin": {"listen": None, "socket": self.admin[name]},
                   "limits": {"connections": 12000, "upstream_connections": 4000},
-                  "routes": [{"id": "all", "method": "*", "path": "/*", "legacy_url": f"http://127.0.0.1:{up}",
-                              "modern_url": f"http://127.0.0.1:{up}", "mirror": {"sample": 0.0},
-                              "arbiter": {"enabled": False}}]}
+                  "routes": [{"id": "all", "method": "*", "path": "/*", "legacy_url": f"http://{self.origin}:{up}",
+                              "modern_url": f"http://{self.origin}:{up}", "mirror": {"sample": 0.0},
+                              "arbiter": {"enabled": False}}], **more}
         self.start(name, [os.path.join(build, "phoenixd"), "--log-level", "error", "--config",
                           self.write(f"{name}.json", json.dumps(config))], port, self.gateway_core)
 
@@ -165,24 +172,31 @@ class Subjects:
                 total += int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) * 1024
         return total
 
-    def counted(self, name):
-        """Requests that the daemon says it has served, or None for the others."""
-        if name not in self.admin:
-            return None
+    def ask(self, name, method, path):
+        """What a daemon's admin interface answers."""
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(self.admin[name])
-            s.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            text = b"".join(iter(lambda: s.recv(65536), b"")).decode()
-        found = re.findall(r"^phoenix_requests_total\{.*\} ([\d.e+]+)", text, re.M)
-        if not found:
-            sys.exit(f"bench: {name}: no phoenix_requests_total in {text[:200]!r}")
-        return round(sum(float(value) for value in found))
+            s.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                      "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode())
+            return b"".join(iter(lambda: s.recv(65536), b"")).decode()
 
-    def counted_since(self, name, before, expected):
+    def by_path(self, name):
+        """{path: requests} that the daemon says it has served, or None for the others."""
+        if name not in self.admin:
+            return None
+        text, total = self.ask(name, "GET", "/metrics"), {}
+        for path, value in re.findall(r'^phoenix_requests_total\{.*path="(\w+)".*\} ([\d.e+]+)', text, re.M):
+            total[path] = total.get(path, 0) + round(float(value))
+        if not total:
+            sys.exit(f"bench: {name}: no phoenix_requests_total in {text[:200]!r}")
+        return total
+
+    def paths_since(self, name, before, expected):
         """The daemon counts a request when the kernel tells that its answer was sent: the client may be faster."""
         for _ in range(40):
-            moved = self.counted(name) - before
-            if moved >= expected:
+            moved = {path: n - before.get(path, 0) for path, n in self.by_path(name).items()}
+            if sum(moved.values()) >= expected:
                 break
             time.sleep(0.05)
         return moved
+
