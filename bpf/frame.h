@@ -21,76 +21,89 @@ static __always_inline void map_ip4(struct phx_addr *addr, __be32 ip)
 	addr->word[3] = ip;
 }
 
-static __always_inline void get_addr(const struct work *w, __u32 at, struct phx_addr *addr)
+static __always_inline void get_addr(const __u8 *p, struct phx_addr *addr)
 {
-	addr->word[0] = raw32(w, at);
-	addr->word[1] = raw32(w, at + 4);
-	addr->word[2] = raw32(w, at + 8);
-	addr->word[3] = raw32(w, at + 12);
+	addr->word[0] = raw32(p);
+	addr->word[1] = raw32(p + 4);
+	addr->word[2] = raw32(p + 8);
+	addr->word[3] = raw32(p + 12);
+}
+
+static __always_inline void put_addr(__u8 *p, const struct phx_addr *addr)
+{
+	put_raw32(p, addr->word[0]);
+	put_raw32(p + 4, addr->word[1]);
+	put_raw32(p + 8, addr->word[2]);
+	put_raw32(p + 12, addr->word[3]);
 }
 
 /* The headers behind the copied frame. 1: TCP or ICMP, whole and without anything unusual. */
 static __always_inline int parse_copied(struct work *w)
 {
-	__u32 type = get16(w, FRAME_AT + 12), length;
-	w->l3 = FRAME_AT + 14;
+	const __u8 *ether = w->frame + FRAME_AT, *ip = ether + 14;
+	__u32 type = get16(ether + 12), length, head, l3 = FRAME_AT + 14;
 	w->vlan = 0;
 	if (type == ETHER_VLAN) {
-		w->vlan = (get16(w, FRAME_AT + 14) & 0xfff) + 1;
-		type = get16(w, FRAME_AT + 16);
-		w->l3 += 4;
+		w->vlan = (get16(ether + 14) & 0xfff) + 1;
+		type = get16(ether + 16);
+		ip += 4;
+		l3 += 4;
 	}
-	__u32 rest = w->frame_len - (w->l3 - FRAME_AT);
 	if (type == ETHER_IP4) {
-		if (get8(w, w->l3) != 0x45 || (get16(w, w->l3 + 6) & 0x3fff))
+		if (ip[0] != 0x45 || (get16(ip + 6) & 0x3fff))
 			return 0;
-		length = get16(w, w->l3 + 2);
+		length = get16(ip + 2);
 		w->v6 = 0;
-		w->ttl = get8(w, w->l3 + 8);
-		w->proto = get8(w, w->l3 + 9);
-		map_ip4(&w->src, raw32(w, w->l3 + 12));
-		map_ip4(&w->dst, raw32(w, w->l3 + 16));
-		w->l4 = w->l3 + 20;
+		w->ttl = ip[8];
+		w->proto = ip[9];
+		map_ip4(&w->src, raw32(ip + 12));
+		map_ip4(&w->dst, raw32(ip + 16));
+		head = 20;
 	} else if (type == ETHER_IP6) {
-		if (get8(w, w->l3) >> 4 != 6)
+		if (ip[0] >> 4 != 6)
 			return 0;
-		length = get16(w, w->l3 + 4) + 40;
+		length = get16(ip + 4) + 40;
 		w->v6 = 1;
-		w->ttl = get8(w, w->l3 + 7);
-		w->proto = get8(w, w->l3 + 6);
-		get_addr(w, w->l3 + 8, &w->src);
-		get_addr(w, w->l3 + 24, &w->dst);
-		w->l4 = w->l3 + 40;
+		w->ttl = ip[7];
+		w->proto = ip[6];
+		get_addr(ip + 8, &w->src);
+		get_addr(ip + 24, &w->dst);
+		head = 40;
 	} else {
 		return 0;
 	}
-	__u32 head = w->l4 - w->l3;
-	if (length > rest || length < head + 8)
-		return 0;
+	w->l3 = l3;
+	w->l4 = l3 + head;
 	w->loaded = 0;
-	w->icmp = 0;
+	if (length > w->frame_len - (l3 - FRAME_AT) || length < head + 8)
+		return 0;
 	if (w->proto == IP_ICMP || w->proto == IP_ICMP6) {
 		w->payload_len = length - head;
 		return 1;
 	}
 	if (w->proto != IP_TCP || length < head + 20)
 		return 0;
-	w->tcp_len = get8(w, w->l4 + 12) >> 4 << 2;
+	const __u8 *tcp = header(w, w->l4);
+	w->tcp_len = tcp[12] >> 4 << 2;
 	if (w->tcp_len < 20 || length < head + w->tcp_len)
 		return 0;
-	w->sport = get16(w, w->l4);
-	w->dport = get16(w, w->l4 + 2);
-	w->seq = get32(w, w->l4 + 4);
-	w->ack = get32(w, w->l4 + 8);
-	w->flags = get8(w, w->l4 + 13);
-	w->window = get16(w, w->l4 + 14);
+	w->sport = get16(tcp);
+	w->dport = get16(tcp + 2);
+	w->seq = get32(tcp + 4);
+	w->ack = get32(tcp + 8);
+	w->flags = tcp[13];
+	w->window = get16(tcp + 14);
 	w->payload_off = w->l4 + w->tcp_len - FRAME_AT;
 	w->payload_len = length - head - w->tcp_len;
 	return w->payload_len < PHX_FRAME_BYTES;
 }
 
-static __always_inline int parse(struct xdp_md *ctx, struct work *w)
+/* Reads the frame into work. 1 when it may concern us. */
+__noinline int parse(struct xdp_md *ctx)
 {
+	struct work *w = get_work(0);
+	if (!w)
+		return 0;
 	__u64 len = bpf_xdp_get_buff_len(ctx);
 	w->frame_len = (__u32)len;
 	if (len > FRAME_BYTES)
@@ -101,38 +114,43 @@ static __always_inline int parse(struct xdp_md *ctx, struct work *w)
 	if (bpf_xdp_load_bytes(ctx, 0, w->frame + FRAME_AT, len))
 		return 0;
 	w->ingress = ctx->ingress_ifindex;
+	w->which = 0;
 	return parse_copied(w);
+}
+
+static long option_step(__u32 i, struct work **argument)
+{
+	struct work *w = *argument;
+	__u32 at = w->scan_at, end = w->scan_end;
+	if (at >= end)
+		return 1;
+	__u8 *option = header(w, at);
+	__u8 kind = option[0], len = option[1];
+	w->scan_at++;
+	if (kind == 1)
+		return 0;
+	if (kind == 0 || len < 2 || at + len > end)
+		return 1;
+	if (kind == 2 && len == 4) {
+		w->mss = get16(option + 2);
+	} else if (kind == 3 && len == 3) {
+		w->scale = option[2] > 14 ? 14 : option[2];
+		w->scaled = 1;
+	} else if (kind == 4 && len == 2) {
+		w->sack = 1;
+	}
+	w->scan_at = at + len;
+	return 0;
 }
 
 /* Options of a SYN (RFC 9293 3.2, 7323, 2018). Timestamps are not negotiated, so they are not looked at. */
 static __always_inline void parse_options(struct work *w)
 {
-	__u32 at = w->l4 + 20, end = w->l4 + w->tcp_len;
 	w->mss = 536;
 	w->scale = w->scaled = w->sack = 0;
-	for (int i = 0; i < 40; i++) {
-		if (at >= end)
-			break;
-		__u8 kind = get8(w, at);
-		if (kind == 0)
-			break;
-		if (kind == 1) {
-			at++;
-			continue;
-		}
-		__u8 len = get8(w, at + 1);
-		if (len < 2 || at + len > end)
-			break;
-		if (kind == 2 && len == 4) {
-			w->mss = get16(w, at + 2);
-		} else if (kind == 3 && len == 3) {
-			w->scale = get8(w, at + 2) > 14 ? 14 : get8(w, at + 2);
-			w->scaled = 1;
-		} else if (kind == 4 && len == 2) {
-			w->sack = 1;
-		}
-		at += len;
-	}
+	w->scan_at = w->l4 + 20;
+	w->scan_end = w->l4 + w->tcp_len;
+	bpf_loop(40, option_step, &w, 0);
 }
 
 /* Copies the payload behind the record. 0, or 1 when that fails. */
@@ -162,36 +180,51 @@ static __always_inline __u16 fold(__u64 sum)
 	return (__u16)sum;
 }
 
-static __always_inline void replace(__u64 *sum, __u32 old, __u32 new)
-{
-	*sum += (__u32)~old;
-	*sum += new;
-}
-
 static __always_inline __u64 sum_addr(const struct phx_addr *addr)
 {
 	return (__u64)addr->word[0] + addr->word[1] + addr->word[2] + addr->word[3];
 }
 
-/* Words of the copied frame; `bytes` a multiple of 4, at most 60. */
-static __always_inline __u64 sum_words(const struct work *w, __u32 at, __u32 bytes)
+static __always_inline __u64 sum16(const __u8 *p)
 {
-	__u64 sum = 0;
-	for (__u32 i = 0; i < 60; i += 4) {
-		if (i >= bytes)
-			break;
-		sum += raw32(w, at + i);
-	}
-	return sum;
+	return (__u64)raw32(p) + raw32(p + 4) + raw32(p + 8) + raw32(p + 12);
 }
 
-/* `bytes` of a payload in map memory that has 4 spare bytes behind; they are zeroed. In pieces of 512, which
- * is what the helper of older kernels takes. */
-static __always_inline __u64 sum_bytes(__u8 *data, __u32 bytes)
+struct summing {
+	struct work *w;
+	__u64 sum;
+	__u32 at;
+};
+
+static long sum_step(__u32 i, struct summing *summing)
 {
+	summing->sum += raw32(header(summing->w, summing->at + 4 * i));
+	return 0;
+}
+
+/* The TCP header of the copied frame, options included. */
+__noinline __u64 sum_tcp(__u32 which, __u32 bytes)
+{
+	struct work *w = get_work(which);
+	if (!w)
+		return 0;
+	const __u8 *tcp = header(w, w->l4);
+	struct summing rest = {w, sum16(tcp) + raw32(tcp + 16), w->l4 + 20};
+	if (bytes > 20)
+		bpf_loop((bytes - 20) / 4, sum_step, &rest, 0);
+	return rest.sum;
+}
+
+/* The first `bytes` of the loaded payload. Up to 4 bytes behind them are zeroed. In pieces of 512, which is
+ * what the helper of older kernels takes. */
+__noinline __u64 sum_payload(__u32 which, __u32 bytes)
+{
+	struct work *w = get_work(which);
+	if (!w || !bytes)
+		return 0;
 	__u64 sum = 0;
 	__u32 at = bytes & BYTES_MASK;
-	data[at] = data[at + 1] = data[at + 2] = data[at + 3] = 0;
+	w->payload[at] = w->payload[at + 1] = w->payload[at + 2] = w->payload[at + 3] = 0;
 #pragma unroll
 	for (__u32 piece = 0; piece < 4; piece++) {
 		__u64 n = bytes > piece * 512 ? bytes - piece * 512 : 0;
@@ -201,7 +234,7 @@ static __always_inline __u64 sum_bytes(__u8 *data, __u32 bytes)
 		HIDE(n);
 		if (n == 0 || n > 512)
 			break;
-		sum += (__u32)bpf_csum_diff(0, 0, (__be32 *)(data + piece * 512), n, 0);
+		sum += (__u32)bpf_csum_diff(0, 0, (__be32 *)(w->payload + piece * 512), n, 0);
 	}
 	return sum;
 }
@@ -217,24 +250,24 @@ static __always_inline __u64 sum_pseudo(const struct phx_addr *src, const struct
 static __always_inline int checksum_valid(struct work *w)
 {
 	__u64 sum = sum_pseudo(&w->src, &w->dst, w->tcp_len + w->payload_len);
-	sum += sum_words(w, w->l4, w->tcp_len);
-	if (w->payload_len)
-		sum += sum_bytes(w->payload, w->payload_len);
+	sum += sum_tcp(w->which, w->tcp_len);
+	sum += sum_payload(w->which, w->payload_len);
 	return fold(sum) == 0xffff;
 }
 
 /* --- writing -------------------------------------------------------------------------------------------- */
 
-static __always_inline void put_ether(struct work *w, __u32 l3, __u32 start)
+static __always_inline void put_ether(struct work *w, __u32 start)
 {
 	struct toward *to = &w->to;
-	copy_mac(&w->frame[start & FRAME_MASK], to->dmac);
-	copy_mac(&w->frame[(start + 6) & FRAME_MASK], to->smac);
+	__u8 *ether = header(w, start);
+	copy_mac(ether, to->dmac);
+	copy_mac(ether + 6, to->smac);
 	if (to->vlan) {
-		put16(w, start + 12, ETHER_VLAN);
-		put16(w, start + 14, to->vlan - 1);
+		put16(ether + 12, ETHER_VLAN);
+		put16(ether + 14, to->vlan - 1);
 	}
-	put16(w, l3 - 2, w->v6 ? ETHER_IP6 : ETHER_IP4);
+	put16(header(w, w->l3 - 2), w->v6 ? ETHER_IP6 : ETHER_IP4);
 }
 
 /* Stores the headers from l3 on, with a link header before them; the packet's room for it is adapted.
@@ -249,44 +282,107 @@ static __always_inline int store_headers(struct xdp_md *ctx, struct work *w, __u
 			return 1;
 		w->frame_len -= shift;
 	}
-	put_ether(w, w->l3, start);
+	put_ether(w, start);
 	__u64 n = w->l4 + tcp_len - start;
-	__u64 from = start;
 	HIDE(n);
-	HIDE(from);
-	if (n == 0 || n > FRAME_BYTES || from > 2 * FRAME_AT)
+	if (n == 0 || n > HEADER_MASK)
 		return 1;
-	return bpf_xdp_store_bytes(ctx, 0, &w->frame[from], n) != 0;
+	return bpf_xdp_store_bytes(ctx, 0, header(w, start), n) != 0;
 }
 
-static __always_inline void translate_sack(struct work *w, __u64 *sum)
+static long sack_step(__u32 i, struct work **argument)
 {
-	__u32 at = w->l4 + 20, end = w->l4 + w->tcp_len;
-	__u64 old = sum_words(w, at, w->tcp_len - 20);
-	for (int i = 0; i < 40; i++) {
-		if (at >= end)
-			break;
-		__u8 kind = get8(w, at);
-		if (kind == 0)
-			break;
-		if (kind == 1) {
-			at++;
-			continue;
-		}
-		__u8 len = get8(w, at + 1);
-		if (len < 2 || at + len > end)
-			break;
-		if (kind == 5) {
-			for (__u32 k = 2; k < 34; k += 4) {
-				if (k + 4 > len)
-					break;
-				put32(w, at + k, get32(w, at + k) + w->to.sack_delta);
-			}
-		}
-		at += len;
+	struct work *w = *argument;
+	__u32 at = w->scan_at, end = w->scan_end;
+	if (at >= end)
+		return 1;
+	if (w->edges) {
+		put32(header(w, at), get32(header(w, at)) + w->to.sack_delta);
+		w->edges--;
+		w->scan_at = at + 4;
+		return 0;
 	}
-	__u64 new = sum_words(w, w->l4 + 20, w->tcp_len - 20);
-	*sum += new + (__u16)~fold(old);
+	__u8 *option = header(w, at);
+	__u8 kind = option[0], len = option[1];
+	w->scan_at++;
+	if (kind == 1)
+		return 0;
+	if (kind == 0 || len < 2 || at + len > end)
+		return 1;
+	if (kind == 5) {
+		w->edges = (len - 2) / 4;
+		w->scan_at = at + 2;
+	} else {
+		w->scan_at = at + len;
+	}
+	return 0;
+}
+
+/* Moves the edges of SACK blocks into the other numbering, wherever the option lies (RFC 2018 3). */
+static __always_inline void translate_sack(struct work *w)
+{
+	w->edges = 0;
+	w->scan_at = w->l4 + 20;
+	w->scan_end = w->l4 + w->tcp_len;
+	bpf_loop(40, sack_step, &w, 0);
+}
+
+/* The addresses of the copied frame become w->to's, its hop limit one less. Returns what that adds to the sum
+ * of the pseudo header. */
+static __always_inline __u64 rewrite_ip(struct work *w)
+{
+	struct toward *to = &w->to;
+	__u8 *ip = header(w, w->l3);
+	__u64 sum = (__u16)~fold(sum_addr(&w->src) + sum_addr(&w->dst));
+	sum += sum_addr(&to->src) + sum_addr(&to->dst);
+	if (w->v6) {
+		put_addr(ip + 8, &to->src);
+		put_addr(ip + 24, &to->dst);
+		ip[7] = w->ttl - 1;
+		put16(ip + 4, get16(ip + 4) - to->cut);
+	} else {
+		put_raw32(ip + 12, to->src.word[3]);
+		put_raw32(ip + 16, to->dst.word[3]);
+		ip[8] = w->ttl - 1;
+		put16(ip + 2, get16(ip + 2) - to->cut);
+		put_raw16(ip + 10, 0);
+		put_raw16(ip + 10, ~fold(sum16(ip) + raw32(ip + 16)));
+	}
+	return sum;
+}
+
+/* Rewrites the copied headers as w->to says. 0, or 1 when that cannot be. */
+__noinline int rewrite(void)
+{
+	struct work *w = get_work(0);
+	if (!w)
+		return 1;
+	struct toward *to = &w->to;
+	__u8 *tcp = header(w, w->l4);
+	__u64 sum = rewrite_ip(w) + (__u16)~raw16(tcp + 16);
+	sum += (__u16)~fold(sum16(tcp));
+	put16(tcp, to->sport);
+	put16(tcp + 2, to->dport);
+	put32(tcp + 4, to->seq);
+	put32(tcp + 8, to->ack);
+	tcp[13] = to->flags;
+	put16(tcp + 14, to->window);
+	sum += sum16(tcp);
+	if (w->tcp_len > 20) {
+		sum += (__u16)~fold(sum_tcp(w->which, w->tcp_len));
+		translate_sack(w);
+		sum += sum_tcp(w->which, w->tcp_len);
+	}
+	if (to->cut) {
+		__u32 left = w->payload_len - to->cut;
+		if (left > w->payload_len || w->loaded != w->payload_len)
+			return 1;
+		put_raw16(tcp + 16, 0);
+		sum = sum_pseudo(&to->src, &to->dst, w->tcp_len + left) + sum_tcp(w->which, w->tcp_len) +
+		      sum_payload(w->which, left);
+	}
+	put_raw16(tcp + 16, ~fold(sum));
+	return 0;
 }
 
 /*
@@ -296,60 +392,13 @@ static __always_inline void translate_sack(struct work *w, __u64 *sum)
 __noinline int forward(struct xdp_md *ctx)
 {
 	struct work *w = get_work(0);
-	if (!w)
+	if (!w || rewrite())
 		return -1;
-	struct toward *to = &w->to;
-	__u64 sum = (__u16)~raw16(w, w->l4 + 16);
-	if (w->v6) {
-		sum += (__u16)~fold(sum_addr(&w->src) + sum_addr(&w->dst));
-		sum += sum_addr(&to->src) + sum_addr(&to->dst);
-		for (int i = 0; i < 4; i++) {
-			put_raw32(w, w->l3 + 8 + 4 * i, to->src.word[i]);
-			put_raw32(w, w->l3 + 24 + 4 * i, to->dst.word[i]);
-		}
-		put8(w, w->l3 + 7, w->ttl - 1);
-	} else {
-		replace(&sum, w->src.word[3], to->src.word[3]);
-		replace(&sum, w->dst.word[3], to->dst.word[3]);
-		put_raw32(w, w->l3 + 12, to->src.word[3]);
-		put_raw32(w, w->l3 + 16, to->dst.word[3]);
-		put8(w, w->l3 + 8, w->ttl - 1);
-		if (to->cut)
-			put16(w, w->l3 + 2, get16(w, w->l3 + 2) - to->cut);
-		put_raw16(w, w->l3 + 10, 0);
-		put_raw16(w, w->l3 + 10, ~fold(sum_words(w, w->l3, 20)));
-	}
-	__u32 ports = raw32(w, w->l4), seq = raw32(w, w->l4 + 4), ack = raw32(w, w->l4 + 8),
-	      rest = raw32(w, w->l4 + 12);
-	put16(w, w->l4, to->sport);
-	put16(w, w->l4 + 2, to->dport);
-	put32(w, w->l4 + 4, to->seq);
-	put32(w, w->l4 + 8, to->ack);
-	put8(w, w->l4 + 13, to->flags);
-	put16(w, w->l4 + 14, to->window);
-	replace(&sum, ports, raw32(w, w->l4));
-	replace(&sum, seq, raw32(w, w->l4 + 4));
-	replace(&sum, ack, raw32(w, w->l4 + 8));
-	replace(&sum, rest, raw32(w, w->l4 + 12));
-	if (w->tcp_len > 20)
-		translate_sack(w, &sum);
-	if (to->cut) {
-		__u32 left = w->payload_len - to->cut;
-		if (left > w->payload_len || w->loaded != w->payload_len)
-			return -1;
-		if (w->v6)
-			put16(w, w->l3 + 4, w->tcp_len + left);
-		put_raw16(w, w->l4 + 16, 0);
-		sum = sum_pseudo(&to->src, &to->dst, w->tcp_len + left) + sum_words(w, w->l4, w->tcp_len);
-		if (left)
-			sum += sum_bytes(w->payload, left);
-		if (bpf_xdp_adjust_tail(ctx, -(int)to->cut))
-			return -1;
-	}
-	put_raw16(w, w->l4 + 16, ~fold(sum));
+	if (w->to.cut && bpf_xdp_adjust_tail(ctx, -(int)w->to.cut))
+		return -1;
 	if (store_headers(ctx, w, w->tcp_len))
 		return -1;
-	return bpf_redirect(to->ifindex, 0);
+	return bpf_redirect(w->to.ifindex, 0);
 }
 
 /* The headers of a frame of our own, in the copied frame: w->to, with its options and `payload` bytes behind.
@@ -358,40 +407,38 @@ static __always_inline __u32 compose_headers(struct work *w, __u64 payload_sum, 
 {
 	struct toward *to = &w->to;
 	__u32 words = to->option_words > 3 ? 3 : to->option_words;
-	__u32 tcp = 20 + 4 * words;
+	__u32 length = 20 + 4 * words;
+	__u8 *ip = header(w, w->l3), *tcp = header(w, w->l4);
 	if (w->v6) {
-		put32(w, w->l3, 0x60000000);
-		put16(w, w->l3 + 4, tcp + payload);
-		put8(w, w->l3 + 6, IP_TCP);
-		put8(w, w->l3 + 7, 64);
-		for (int i = 0; i < 4; i++) {
-			put_raw32(w, w->l3 + 8 + 4 * i, to->src.word[i]);
-			put_raw32(w, w->l3 + 24 + 4 * i, to->dst.word[i]);
-		}
+		put32(ip, 0x60000000);
+		put16(ip + 4, length + payload);
+		ip[6] = IP_TCP;
+		ip[7] = 64;
+		put_addr(ip + 8, &to->src);
+		put_addr(ip + 24, &to->dst);
 	} else {
-		put16(w, w->l3, 0x4500);
-		put16(w, w->l3 + 2, 20 + tcp + payload);
-		put32(w, w->l3 + 4, 0x4000); /* no id, do not fragment */
-		put32(w, w->l3 + 8, 64 << 24 | IP_TCP << 16);
-		put_raw32(w, w->l3 + 12, to->src.word[3]);
-		put_raw32(w, w->l3 + 16, to->dst.word[3]);
-		put_raw16(w, w->l3 + 10, ~fold(sum_words(w, w->l3, 20)));
+		put16(ip, 0x4500);
+		put16(ip + 2, 20 + length + payload);
+		put32(ip + 4, 0x4000); /* no id, do not fragment */
+		put32(ip + 8, 64 << 24 | IP_TCP << 16);
+		put_raw32(ip + 12, to->src.word[3]);
+		put_raw32(ip + 16, to->dst.word[3]);
+		put_raw16(ip + 10, ~fold(sum16(ip) + raw32(ip + 16)));
 	}
-	put16(w, w->l4, to->sport);
-	put16(w, w->l4 + 2, to->dport);
-	put32(w, w->l4 + 4, to->seq);
-	put32(w, w->l4 + 8, to->ack);
-	put8(w, w->l4 + 12, tcp << 2);
-	put8(w, w->l4 + 13, to->flags);
-	put16(w, w->l4 + 14, to->window);
-	put32(w, w->l4 + 16, 0);
-	for (__u32 i = 0; i < 3; i++) {
-		if (i < words)
-			put_raw32(w, w->l4 + 20 + 4 * i, to->options[i]);
-	}
-	__u64 sum = sum_pseudo(&to->src, &to->dst, tcp + payload) + sum_words(w, w->l4, tcp) + payload_sum;
-	put_raw16(w, w->l4 + 16, ~fold(sum));
-	return tcp;
+	put16(tcp, to->sport);
+	put16(tcp + 2, to->dport);
+	put32(tcp + 4, to->seq);
+	put32(tcp + 8, to->ack);
+	tcp[12] = length << 2;
+	tcp[13] = to->flags;
+	put16(tcp + 14, to->window);
+	put32(tcp + 16, 0);
+	put_raw32(tcp + 20, to->options[0]);
+	put_raw32(tcp + 24, to->options[1]);
+	put_raw32(tcp + 28, to->options[2]);
+	__u64 sum = sum_pseudo(&to->src, &to->dst, length + payload) + sum_tcp(w->which, length) + payload_sum;
+	put_raw16(tcp + 16, ~fold(sum));
+	return length;
 }
 
 /*
@@ -412,7 +459,7 @@ __noinline int compose(struct xdp_md *ctx, __u32 payload)
 			return 1;
 		w->frame_len = want;
 	}
-	__u64 sum = payload ? sum_bytes(w->payload, payload) : 0;
+	__u64 sum = sum_payload(0, payload);
 	__u32 tcp = compose_headers(w, sum, payload);
 	if (store_headers(ctx, w, tcp))
 		return -1;
@@ -436,8 +483,8 @@ static __always_inline void turn_around(struct work *w)
 	to->dst = w->src;
 	to->sport = w->dport;
 	to->dport = w->sport;
-	copy_mac(to->dmac, &w->frame[FRAME_AT + 6]);
-	copy_mac(to->smac, &w->frame[FRAME_AT]);
+	copy_mac(to->dmac, w->frame + FRAME_AT + 6);
+	copy_mac(to->smac, w->frame + FRAME_AT);
 	to->vlan = w->vlan;
 	to->option_words = 0;
 	to->cut = 0;

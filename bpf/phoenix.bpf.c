@@ -1,21 +1,72 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#include "steer.h"
-#include "cookie.h"
+#include "hand.h"
+
+static __always_inline int pass(__u32 verdict)
+{
+	count_verdict(verdict);
+	return XDP_PASS;
+}
 
 SEC("xdp") int phx_xdp(struct xdp_md *ctx)
 {
-	return XDP_PASS;
+	struct work *w = get_work(0);
+	struct phx_config *config = get_config();
+	if (!w || !config || !parse(ctx) || w->proto != IP_TCP)
+		return pass(PHX_VERDICT_OTHER);
+	w->now = bpf_ktime_get_ns();
+	struct phx_flow_key key = {w->src, w->dst, w->sport, w->dport};
+	__u32 *index = bpf_map_lookup_elem(&phx_ports, &key);
+	if (index)
+		return client_segment(ctx, *index);
+	struct phx_listen_key where = {w->dst, w->dport};
+	if (bpf_map_lookup_elem(&phx_listen, &where))
+		return client_stranger(ctx);
+	__u32 port = w->dport - config->port_first;
+	if (port < config->port_count) {
+		where.addr = w->src;
+		where.port = w->sport;
+		if (bpf_map_lookup_elem(&phx_sources, &where))
+			return upstream_segment(ctx, port);
+	}
+	return pass(PHX_VERDICT_OTHER);
+}
+
+/* 1: the segment may go to the daemon, by its flow or by its cookie. */
+static __always_inline int for_daemon(struct work *w, const struct phx_config *config)
+{
+	struct phx_flow_key key = {w->src, w->dst, w->sport, w->dport};
+	__u32 *index = bpf_map_lookup_elem(&phx_ports, &key);
+	if (index) {
+		struct phx_flow *flow = get_flow(*index);
+		return flow && takes_over(w, flow);
+	}
+	struct phx_listen_key where = {w->dst, w->dport};
+	return bpf_map_lookup_elem(&phx_listen, &where) && cookie_check(w, config);
 }
 
 SEC("tc") int phx_tc(struct __sk_buff *skb)
 {
-	return 0;
+	struct work *w = get_work(1);
+	struct phx_config *config = get_config();
+	if (!w || !config || !parse_skb(skb, w) || !(w->flags & TCP_ACK) || (w->flags & TCP_RST))
+		return TC_OK;
+	w->now = bpf_ktime_get_ns();
+	if (w->flags & TCP_SYN) {
+		__u32 port = w->dport - config->port_first;
+		struct phx_listen_key from = {w->src, w->sport};
+		if (port < config->port_count && bpf_map_lookup_elem(&phx_sources, &from))
+			return replay(skb, port);
+		return TC_OK;
+	}
+	if ((w->payload_len || (w->flags & TCP_FIN)) && for_daemon(w, config))
+		return assign_listener(skb, w);
+	return TC_OK;
 }
 
 SEC("xdp") int phx_trace(struct xdp_md *ctx)
 {
 	struct work *w = get_work(0);
-	if (!w || !parse(ctx, w) || load_payload(ctx, w))
+	if (!w || !parse(ctx) || load_payload(ctx, w))
 		return XDP_PASS;
 	w->now = bpf_ktime_get_ns();
 	int reason = steer(1);

@@ -124,7 +124,10 @@ static long shape_step(__u32 i, struct lookup *lookup)
 		struct phx_entry *entry = bpf_map_lookup_elem(&phx_entries, &key);
 		if (!entry)
 			return 0;
-		if (entry->shape != i || !(entry->method_mask & w->method_bit) || !entry_matches(w, entry))
+		if (entry->shape != i || !(entry->method_mask & w->method_bit))
+			continue;
+		/* A route of the daemon's may have a pattern that does not fit here: its key is enough. */
+		if (!entry->daemon && !entry_matches(w, entry))
 			continue;
 		w->entry = *entry;
 		w->found = 1;

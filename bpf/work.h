@@ -32,7 +32,7 @@
 
 #define FRAME_AT    8u	 /* the frame begins here in work.frame: room for a VLAN tag before it */
 #define FRAME_BYTES 144u /* Ethernet 14, VLAN 4, IPv6 40, TCP 60, and what an ICMP error quotes fits too */
-#define FRAME_MASK  255u
+#define HEADER_MASK 127u
 #define BYTES_MASK  (PHX_FRAME_BYTES - 1)
 
 #define NS_PER_MS 1000000ULL
@@ -55,7 +55,7 @@ struct toward {
 };
 
 struct work {
-	__u8 frame[FRAME_MASK + 1 + 8];
+	__u8 frame[HEADER_MASK + 1 + 72];
 	struct phx_addr src, dst;
 	__u64 now;
 	__u32 frame_len;
@@ -66,13 +66,14 @@ struct work {
 	__u32 seq, ack, window, flags, tcp_len;
 	__u32 vlan; /* tag + 1; 0 = none */
 	__u32 ingress;
+	__u32 which; /* of the two this is */
 	__u16 sport, dport;
-	__u8 v6, ttl, proto;
-	__u8 icmp; /* 1: an ICMP error; seq and ports are those of the packet it quotes */
+	__u8 v6, ttl, proto, zero;
 	/* options of a SYN or SYN-ACK */
 	__u16 mss;
 	__u8 scale, scaled, sack;
 	struct toward to;
+	struct bpf_fib_lookup fib;
 	/* the scanner's */
 	struct phx_head head;
 	struct phx_path path;
@@ -80,6 +81,7 @@ struct work {
 	__u64 host_hash;
 	__u32 scan_at, scan_end; /* in `payload` */
 	__u32 scan_result;
+	__u32 edges; /* of a SACK option, still to be translated */
 	__u32 odd;   /* a field that must not go on as it is */
 	__u32 host_off, host_len;
 	__u32 host_done;
@@ -161,56 +163,51 @@ static __always_inline int after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
-/* --- the copied frame: offsets are masked, so no access can leave it ------------------------------------ */
+/* --- the copied frame: where a header begins is masked, so no access within 64 bytes of it can leave it --- */
 
-static __always_inline __u8 get8(const struct work *w, __u32 at)
+static __always_inline __u8 *header(struct work *w, __u32 at)
 {
-	return w->frame[at & FRAME_MASK];
+	return w->frame + (at & HEADER_MASK);
 }
 
-static __always_inline __u16 raw16(const struct work *w, __u32 at)
+static __always_inline __u16 raw16(const __u8 *p)
 {
-	return *(const __u16 *)&w->frame[at & FRAME_MASK];
+	return *(const __u16 *)p;
 }
 
-static __always_inline __u32 raw32(const struct work *w, __u32 at)
+static __always_inline __u32 raw32(const __u8 *p)
 {
-	return *(const __u32 *)&w->frame[at & FRAME_MASK];
+	return *(const __u32 *)p;
 }
 
-static __always_inline __u16 get16(const struct work *w, __u32 at)
+static __always_inline __u16 get16(const __u8 *p)
 {
-	return bpf_ntohs(raw16(w, at));
+	return bpf_ntohs(raw16(p));
 }
 
-static __always_inline __u32 get32(const struct work *w, __u32 at)
+static __always_inline __u32 get32(const __u8 *p)
 {
-	return bpf_ntohl(raw32(w, at));
+	return bpf_ntohl(raw32(p));
 }
 
-static __always_inline void put8(struct work *w, __u32 at, __u8 value)
+static __always_inline void put_raw16(__u8 *p, __u16 value)
 {
-	w->frame[at & FRAME_MASK] = value;
+	*(__u16 *)p = value;
 }
 
-static __always_inline void put16(struct work *w, __u32 at, __u16 value)
+static __always_inline void put_raw32(__u8 *p, __u32 value)
 {
-	*(__u16 *)&w->frame[at & FRAME_MASK] = bpf_htons(value);
+	*(__u32 *)p = value;
 }
 
-static __always_inline void put32(struct work *w, __u32 at, __u32 value)
+static __always_inline void put16(__u8 *p, __u16 value)
 {
-	*(__u32 *)&w->frame[at & FRAME_MASK] = bpf_htonl(value);
+	put_raw16(p, bpf_htons(value));
 }
 
-static __always_inline void put_raw16(struct work *w, __u32 at, __u16 value)
+static __always_inline void put32(__u8 *p, __u32 value)
 {
-	*(__u16 *)&w->frame[at & FRAME_MASK] = value;
-}
-
-static __always_inline void put_raw32(struct work *w, __u32 at, __u32 value)
-{
-	*(__u32 *)&w->frame[at & FRAME_MASK] = value;
+	put_raw32(p, bpf_htonl(value));
 }
 
 static __always_inline void copy_mac(__u8 *to, const __u8 *from)

@@ -129,26 +129,34 @@ enum phx_flow_state {
 
 enum phx_flow_flag {
 	PHX_FLOW_ACTIVE = 1 << 0,	/* a request is under way on leg `active` */
-	PHX_FLOW_END_KNOWN = 1 << 1,	/* response_end is known */
-	PHX_FLOW_PIPELINES = 1 << 2,	/* the client sends ahead: to the daemon at the next boundary */
-	PHX_FLOW_HEAD_REQUEST = 1 << 3, /* HEAD: the response has no body */
-	PHX_FLOW_SAMPLED = 1 << 4,
-	PHX_FLOW_SYNTHETIC = 1 << 5,
-	PHX_FLOW_OPAQUE = 1 << 6,     /* the response ends with its connection */
-	PHX_FLOW_CLIENT_FIN = 1 << 7, /* the client closed its side while a request was under way */
-	PHX_FLOW_CLOSES = 1 << 8,     /* the response said Connection: close */
-	PHX_FLOW_SERVED = 1 << 9,     /* the response's last byte was sent on; served_ns is valid */
-	PHX_FLOW_SACK = 1 << 10,
-	PHX_FLOW_V6 = 1 << 11,
-	PHX_FLOW_REPLAY = 1 << 12, /* the stash waits for the tc program */
-	PHX_FLOW_ANSWERED = 1 << 13, /* a byte of the response was sent on */
-	PHX_FLOW_SWITCHED = 1 << 14, /* the pure ACKs that may still come belong to the former leg */
+	PHX_FLOW_COUNTED = 1 << 1,	/* it is in the statistics */
+	PHX_FLOW_END_KNOWN = 1 << 2,	/* response_end is known */
+	PHX_FLOW_ANSWERED = 1 << 3,	/* a byte of the response was sent on */
+	PHX_FLOW_SERVED = 1 << 4,	/* its last byte was: served_ns is valid */
+	PHX_FLOW_CLOSES = 1 << 5,	/* the response says that its connection will close */
+	PHX_FLOW_HEAD_REQUEST = 1 << 6, /* HEAD: the response has no body */
+	PHX_FLOW_SAMPLED = 1 << 7,
+	PHX_FLOW_SYNTHETIC = 1 << 8,
+	PHX_FLOW_REPLAY = 1 << 9, /* the stash waits for the tc program */
+	/* of the connection, not of the request */
+	PHX_FLOW_PIPELINES = 1 << 16,  /* the client sends ahead: to the daemon at the next boundary */
+	PHX_FLOW_CLIENT_FIN = 1 << 17, /* the client's FIN was sent on */
+	PHX_FLOW_FIN_DOWN = 1 << 18,   /* a FIN was sent to the client */
+	PHX_FLOW_SACK = 1 << 19,
+	PHX_FLOW_V6 = 1 << 20,
 };
+#define PHX_FLOW_OF_REQUEST 0xffffu
 
 enum phx_leg_state {
 	PHX_LEG_NONE = 0,
 	PHX_LEG_SYN_SENT,
 	PHX_LEG_OPEN,
+	PHX_LEG_ENDING, /* the upstream sent a FIN that waits: no more requests on it */
+};
+
+enum phx_leg_option {
+	PHX_LEG_SACK = 1 << 0,
+	PHX_LEG_SCALED = 1 << 1, /* windows are scaled in both directions */
 };
 
 /* How the body of the response under way is framed. */
@@ -156,8 +164,8 @@ enum phx_body {
 	PHX_BODY_HEAD = 0, /* the head is still being read */
 	PHX_BODY_LENGTH,
 	PHX_BODY_CHUNKED,
-	PHX_BODY_CLOSE,
-	PHX_BODY_DONE,
+	PHX_BODY_COUNTED, /* a length of which no end can be given in 32 bits yet */
+	PHX_BODY_CLOSE,	  /* until the upstream's FIN */
 };
 
 enum phx_upstream_flag {
@@ -271,7 +279,7 @@ struct phx_leg {
 	__u8 state; /* enum phx_leg_state */
 	__u8 scale; /* of the windows that the upstream sends */
 	__u8 syn_tries;
-	__u8 sack;
+	__u8 options; /* enum phx_leg_option */
 	__u8 dmac[6], smac[6];
 	__u32 ifindex;
 	__u32 vlan; /* tag + 1; 0 = none */
@@ -332,7 +340,7 @@ struct phx_stash {
 /* phx_route_stats: by slot. Counters only grow and are added to atomically. */
 struct phx_side_stats {
 	__u64 requests, synthetic;
-	__u64 status[6];
+	__u64 status[6], synthetic_status[6];
 	__u64 latency_ns_sum;
 	__u64 latency[PHX_LATENCY_BUCKETS];
 	__u64 request_bytes, response_bytes;
