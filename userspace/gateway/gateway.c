@@ -392,6 +392,9 @@ static void on_publish(struct worker *worker, struct worker_message *message)
 	}
 	struct snapshot_use *old = worker->routes;
 	worker->routes = use;
+	/* Not before: a daemon that starts under load would answer its first clients with 404. */
+	if (!old)
+		worker_accept(worker);
 	if (worker->index == 0)
 		health_follow(worker);
 	snapshot_use_retire(old);

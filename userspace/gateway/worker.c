@@ -89,13 +89,17 @@ static void accept_start(struct listener *listener)
 	ring_accept_start(&listener->worker->ring, &listener->accept, listener->fd);
 }
 
-static void on_accept_timer(struct timer *timer)
+void worker_accept(struct worker *worker)
 {
-	struct worker *worker = container_of(timer, struct worker, accept_timer);
 	for (unsigned i = 0; i < worker->listener_count && !worker->draining; i++) {
 		if (!worker->listeners[i].armed)
 			accept_start(&worker->listeners[i]);
 	}
+}
+
+static void on_accept_timer(struct timer *timer)
+{
+	worker_accept(container_of(timer, struct worker, accept_timer));
 }
 
 static void on_accept(struct ring_op *op, int res, uint32_t flags)
@@ -250,7 +254,6 @@ void *worker_main(void *argument)
 	for (unsigned i = 0; i < worker->listener_count; i++) {
 		worker->listeners[i].worker = worker;
 		worker->listeners[i].accept.done = on_accept;
-		accept_start(&worker->listeners[i]);
 	}
 	while (!(worker->draining && is_empty(worker))) {
 		err = ring_turn(&worker->ring, NS_PER_SEC);

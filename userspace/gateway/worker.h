@@ -124,6 +124,8 @@ struct gateway {
 int worker_init(struct worker *worker, struct gateway *gateway, unsigned index);
 void worker_fini(struct worker *worker);
 void *worker_main(void *argument);
+/* Accepts on every listener from now on, unless the worker drains. */
+void worker_accept(struct worker *worker);
 /* Runs message->run on the worker's thread and waits for it; its result, or 0 when the worker has left. */
 int worker_call(struct worker *worker, struct worker_message *message);
 
