@@ -16,13 +16,14 @@ from lib.nic import Count, gateway, right, share, site_routes
 from lib.process import Skip, built
 
 SUBJECTS = ("phoenix",)
+HEALTH = {"eject_ms": 1000}
 
 
 def setup():
     env = Bench()
     env.lab = env.own(Lab(upstreams=4, rto_min_ms=20))
     env.sites = sites(env.lab)
-    env.gw = env.own(gateway(env.lab, site_routes(env.sites, (0.5, 0.5)), workers=2))
+    env.gw = env.own(gateway(env.lab, site_routes(env.sites, (0.5, 0.5), health=HEALTH), workers=2))
     return env
 
 
@@ -35,7 +36,7 @@ def steady(env, requests=2000):
     for name in ("users", "orders"):
         env.gw.admin.set_weight(name, 0.5)
     wait_for("both sides up again", lambda: not any(
-        u["down"] for u in env.gw.admin.json("/admin/datapath")["upstreams"]), 15)
+        side["down"] for name in ("users", "orders") for side in env.gw.admin.route(name)["sides"].values()), 15)
     count = Count(env.gw)
     report = right(Checker(env.lab, env.gw.address, env.sites, requests=requests, connections=24).finish(), requests)
     share(report, "users", 0.5)
@@ -154,7 +155,7 @@ def test_reload_under_load(env):
     running = load(env, 4)
     for i in range(10):
         time.sleep(0.2)
-        env.gw.config["routes"] = site_routes(env.sites, (0.5, 0.5), compare={"headers": [f"x-{i}"]})
+        env.gw.config["routes"] = site_routes(env.sites, (0.5, 0.5), health=HEALTH, compare={"headers": [f"x-{i}"]})
         env.gw.write_config()
         env.gw.signal(signal.SIGHUP)
     right(running.finish())
