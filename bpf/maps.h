@@ -43,7 +43,24 @@ struct {
 	PINNED;
 } phx_config SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PHX_ROUTE_SLOTS);
+	__type(key, __u32);
+	__type(value, struct phx_name);
+	PINNED;
+} phx_names SEC(".maps");
+
 /* --- the routing table and the neighbourhood: written by the daemon --- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct phx_interface);
+	PINNED;
+} phx_interfaces SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -27,6 +27,7 @@ enum arbiter_policy_kind { POLICY_LITERAL, POLICY_BOUNDED };
 enum on_failure { ON_FAILURE_ROLLBACK, ON_FAILURE_PAUSE };
 enum store_kind { STORE_FILE, STORE_MEMORY, STORE_REDIS };
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC, XDP_MODE_OFF };
+enum xdp_attach { XDP_BY_LINK, XDP_BY_LIBXDP };
 
 /* A list of owned, NUL-terminated strings. */
 struct string_list {
@@ -99,6 +100,7 @@ struct route_config {
 	char *path;	      /* exact, "/prefix/" + "*", or with "{param}" segments */
 	struct config_url legacy;
 	struct config_url modern;
+	bool xdp;	    /* false: never for the fast path */
 	uint32_t weight_bp; /* the file's own value */
 	enum split_by split_by;
 	char *split_name; /* header or cookie name; NULL otherwise */
@@ -144,6 +146,9 @@ struct config {
 	struct {
 		struct string_list interfaces;
 		enum xdp_mode mode;
+		enum xdp_attach attach;
+		char *pin_dir;
+		char *ports; /* "16384-32767", see port_range_parse() */
 	} xdp;
 	uint32_t workers; /* 0 = one a core */
 	struct limits_config limits;

@@ -21,6 +21,8 @@ static const char *const xdp_words[] = {[XDP_MODE_AUTO] = "auto",
 					[XDP_MODE_GENERIC] = "generic",
 					[XDP_MODE_OFF] = "off",
 					[XDP_MODE_OFF + 1] = NULL};
+static const char *const attach_words[] = {
+	[XDP_BY_LINK] = "link", [XDP_BY_LIBXDP] = "libxdp", [XDP_BY_LIBXDP + 1] = NULL};
 
 #define POINTER_FORM	"a JSON pointer such as \"/items/*/updated_at\""
 #define POINTER_PATTERN "^(/([^~]|~[01])*)?$"
@@ -124,6 +126,7 @@ static const struct key_spec route_keys[] = {
 	 .help = "The new service: http://host[:port][/base]."},
 	{"weight", KEY_FRACTION, ROUTE(weight_bp), "0.0", 0, CONFIG_WEIGHT_ONE,
 	 .help = "Share of the requests that the modern service answers, in steps of 0.0001."},
+	{"xdp", KEY_BOOL, ROUTE(xdp), "true", .help = "false: this route is never for the fast path."},
 	{"split", KEY_SECTION, 0, "", .section = &split_section},
 	{"mirror", KEY_SECTION, 0, "", .section = &mirror_section},
 	{"compare", KEY_SECTION, 0, "", .section = &compare_section},
@@ -160,6 +163,16 @@ static const struct key_spec xdp_keys[] = {
 	 .form = "an interface name", .help = "Network interfaces that get the fast path."},
 	{"mode", KEY_WORD, CONFIG(xdp.mode), "\"auto\"", .words = xdp_words,
 	 .help = "auto: native where possible, else generic; native: or fail; generic; off."},
+	{"attach", KEY_WORD, CONFIG(xdp.attach), "\"link\"", .words = attach_words,
+	 .help = "link: a program of its own on the interface, or libxdp's dispatcher where another one is "
+		 "there already; libxdp: always by its dispatcher."},
+	{"pin_dir", KEY_STRING, CONFIG(xdp.pin_dir), "\"/sys/fs/bpf/phoenix\"", .check = pin_dir_check,
+	 .pattern = "^/[^.]+$",
+	 .help = "Where programs, maps and links are pinned, below a bpf file system."},
+	{"ports", KEY_STRING, CONFIG(xdp.ports), "\"16384-32767\"", .check = port_range_check,
+	 .pattern = "^[0-9]+-[0-9]+$",
+	 .help = "TCP ports that the fast path uses towards upstreams; one for each client connection. Must "
+		 "not overlap net.ipv4.ip_local_port_range."},
 	{.key = NULL}};
 
 static const struct key_spec limit_keys[] = {

@@ -235,6 +235,42 @@ bool interface_check(struct slice text, struct buf *why)
 	return fine;
 }
 
+int port_range_parse(struct slice text, uint16_t *first, uint16_t *last)
+{
+	struct slice rest = text, from, to;
+	uint64_t low, high;
+	if (!slice_split(&rest, '-', &from) || !slice_split(&rest, '-', &to) || rest.ptr)
+		return -EINVAL;
+	if (!from.len || !to.len || whole_number_parse(from, UINT16_MAX, &low) ||
+	    whole_number_parse(to, UINT16_MAX, &high) || low == 0 || high < low + PORT_RANGE_MIN - 1)
+		return -EINVAL;
+	*first = (uint16_t)low;
+	*last = (uint16_t)high;
+	return 0;
+}
+
+bool port_range_check(struct slice text, struct buf *why)
+{
+	uint16_t first, last;
+	if (port_range_parse(text, &first, &last) == 0)
+		return true;
+	buf_printf(why, "must be FIRST-LAST, two ports from 1 to 65535 with at least %d between them",
+		   PORT_RANGE_MIN);
+	return false;
+}
+
+/* The bpf file system keeps names with a dot to itself. */
+bool pin_dir_check(struct slice text, struct buf *why)
+{
+	if (text.len && (text.ptr[0] != '/' || memchr(text.ptr, '.', text.len)))
+		buf_append_str(why, "must be an absolute path without dots, such as \"/sys/fs/bpf/phoenix\"");
+	else if (text.len > 200)
+		buf_printf(why, "is %zu bytes long, at most 200 are possible", text.len);
+	else
+		return file_path_check(text, why);
+	return false;
+}
+
 bool file_path_check(struct slice text, struct buf *why)
 {
 	if (text.len == 0)

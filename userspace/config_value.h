@@ -55,9 +55,15 @@ bool pointer_text_check(struct slice text, struct buf *why);
 bool webhook_check(struct slice text, struct buf *why);
 bool interface_check(struct slice text, struct buf *why);
 bool file_path_check(struct slice text, struct buf *why);
+bool pin_dir_check(struct slice text, struct buf *why);
+bool port_range_check(struct slice text, struct buf *why);
 bool socket_path_check(struct slice text, struct buf *why);
 bool redis_url_check(struct slice text, struct buf *why);
 bool host_port_check(struct slice text, struct buf *why);
+
+/* "first-last", both ports, at least PORT_RANGE_MIN of them. Outputs untouched on -EINVAL. */
+#define PORT_RANGE_MIN 16
+int port_range_parse(struct slice text, uint16_t *first, uint16_t *last);
 
 /* RFC 9110 5.6.2. */
 bool is_token(struct slice text);

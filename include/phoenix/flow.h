@@ -227,7 +227,28 @@ struct phx_upstream {
 	__u32 generation; /* grows when addr or source change: legs of an older one are not used again */
 	__u32 mss;	  /* smallest one seen in a SYN-ACK; 0 = none yet */
 	__u64 avoid_until_ns; /* refused or silent: the daemon's until then */
-	__u64 reserved[2];
+	__u64 name;	      /* hash of host and port: an index keeps its meaning when the daemon restarts */
+	__u64 reserved;
+};
+
+/* phx_names: by slot. What a slot was last used for: a new daemon gives a route the slot it had, because the
+ * data path runs on while the daemon starts. */
+struct phx_name {
+	char id[64]; /* of the route, filled up with NUL; empty = the slot is free */
+	__u32 generation;
+	__u32 zero;
+};
+
+/* phx_interfaces: by ifindex. What attaching changed on a device and detaching has to undo. */
+struct phx_interface {
+	char name[16];
+	__u32 forwarding4; /* 1 + what net.ipv4.conf.NAME.forwarding was; 0 = not changed */
+	__u32 forwarding6;
+	__u32 syncookies; /* 1 + what net.ipv4.tcp_syncookies was; 0 = not changed */
+	__u32 clsact;	  /* 1: the qdisc was made by Phoenix */
+	__u32 dispatcher; /* 1: attached by libxdp's dispatcher, not by a link of our own */
+	__u32 generic;	  /* 1: in generic mode */
+	__u32 reserved[2];
 };
 
 /* phx_shapes: [table & 1] */
