@@ -16,6 +16,7 @@ struct entry {
 	uint32_t route;
 	uint32_t method_mask;
 	uint32_t shape;
+	uint32_t nth;  /* in the chain */
 	uint32_t next; /* in the chain, by index + 1; 0 = last */
 	char *host;
 	uint8_t *pattern; /* phx_compare_byte() */
@@ -151,8 +152,8 @@ static void entry_link(struct router *router, struct entry *entry)
 	while (router->buckets[at] && router->entries[router->buckets[at] - 1].key != entry->key)
 		at = (at + 1) & router->bucket_mask;
 	uint32_t *link = &router->buckets[at];
-	while (*link)
-		link = &router->entries[*link - 1].next;
+	for (; *link; link = &router->entries[*link - 1].next)
+		entry->nth++;
 	*link = (uint32_t)(entry - router->entries) + 1;
 }
 
@@ -288,4 +289,27 @@ uint32_t router_match(const struct router *router, enum phx_method method, struc
 		}
 	}
 	return ROUTER_NONE;
+}
+
+const struct phx_shape *router_shapes(const struct router *router, uint32_t *count)
+{
+	*count = router->shape_count;
+	return router->shapes;
+}
+
+bool router_entry(const struct router *router, uint32_t index, struct router_entry *out)
+{
+	if (index >= router->entry_count)
+		return false;
+	const struct entry *entry = &router->entries[index];
+	*out = (struct router_entry){
+		.key = entry->key,
+		.nth = entry->nth,
+		.route = entry->route,
+		.method_mask = entry->method_mask,
+		.shape = entry->shape,
+		.host = slice_str(entry->host),
+		.pattern = slice_str((const char *)entry->pattern),
+	};
+	return true;
 }

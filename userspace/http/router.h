@@ -34,4 +34,21 @@ void router_destroy(struct router *router);
 uint32_t router_match(const struct router *router, enum phx_method method, struct slice host,
 		      struct slice path);
 
+/*
+ * What the table is made of, for whoever builds the same one elsewhere (the NIC path). Shapes come from the
+ * most to the least specific; the entries of one key are told apart by `nth`, the preferred one is 0.
+ */
+struct router_entry {
+	uint64_t key; /* phx_shape_key() */
+	uint32_t nth;
+	uint32_t route; /* index of the pattern it was made from */
+	uint32_t method_mask;
+	uint32_t shape;
+	struct slice host;    /* {NULL, 0} = any */
+	struct slice pattern; /* as phx_compare_byte() takes it; the zero byte behind it is not counted */
+};
+const struct phx_shape *router_shapes(const struct router *router, uint32_t *count);
+/* False when there are not so many. */
+bool router_entry(const struct router *router, uint32_t index, struct router_entry *out);
+
 #endif

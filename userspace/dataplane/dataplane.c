@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dataplane: how the parts come up and go away again (dataplane.h), and the thread that keeps the programs
+ * supplied with what time changes: the sign of life, the cookie keys, flows that ended silently, samples.
+ */
+#include "dataplane/plane.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config_value.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define TICK_US 250000
+
+/* --- settings ------------------------------------------------------------------------------------------- */
+
+static void settings_fini(struct plane_settings *settings)
+{
+	for (size_t i = 0; settings->names && i < settings->name_count; i++)
+		free(settings->names[i]);
+	free(settings->names);
+	free(settings->pin_dir);
+	memset(settings, 0, sizeof(*settings));
+}
+
+static int settings_init(struct plane_settings *settings, const struct config *config)
+{
+	size_t count = config->xdp.interfaces.count;
+	count = count < PLANE_INTERFACES_MAX ? count : PLANE_INTERFACES_MAX;
+	*settings = (struct plane_settings){
+		.pin_dir = strdup(config->xdp.pin_dir),
+		.mode = config->xdp.mode,
+		.attach = config->xdp.attach,
+		.idle_ns = config->limits.idle_timeout_ms * NS_PER_MS,
+		.upstream_ns = config->limits.upstream_timeout_ms * NS_PER_MS,
+		.body_max_bytes = config->limits.body_bytes,
+		.names = calloc(count + 1, sizeof(char *)),
+	};
+	bool failed = !settings->pin_dir || !settings->names ||
+		      port_range_parse(slice_str(config->xdp.ports), &settings->port_first, &settings->port_last);
+	for (; !failed && settings->name_count < count; settings->name_count++) {
+		settings->names[settings->name_count] = strdup(config->xdp.interfaces.items[settings->name_count]);
+		failed = !settings->names[settings->name_count];
+	}
+	if (!failed)
+		return 0;
+	settings_fini(settings);
+	return -ENOMEM;
+}
+
+/* The kernel must not give the same ports to connections of its own. */
+static int check_ports(const struct plane_settings *settings, const struct config *config, struct buf *why)
+{
+	static const char path[] = "/proc/sys/net/ipv4/ip_local_port_range";
+	unsigned low = 0, high = 0;
+	FILE *file = fopen(path, "re");
+	bool read = file && fscanf(file, "%u %u", &low, &high) == 2;
+	if (file)
+		fclose(file);
+	if (read && settings->port_first <= high && low <= settings->port_last) {
+		buf_printf(why,
+			   "xdp.ports %u-%u overlaps net.ipv4.ip_local_port_range (%u-%u), from which the kernel takes "
+			   "ports for its own connections; choose another range in xdp.ports, or set the sysctl",
+			   settings->port_first, settings->port_last, low, high);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < config->listen_count; i++) {
+		uint16_t port = config->listen[i].port;
+		if (port >= settings->port_first && port <= settings->port_last) {
+			buf_printf(why, "xdp.ports %u-%u contains the port of listen %s; choose another range",
+				   settings->port_first, settings->port_last, config->listen[i].text);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* --- opening -------------------------------------------------------------------------------------------- */
+
+/* The table in force stays; what a daemon that died on the way wrote of the next one goes. */
+static void find_table(struct dataplane *plane)
+{
+	struct phx_shape_table *shapes = malloc(sizeof(*shapes));
+	plane->table = plane->maps.config->table;
+	for (__u32 i = 0; shapes && !plane->maps.config->table && i < 2; i++) {
+		if (bpf_map_lookup_elem(plane->maps.fd[PLANE_MAP_shapes], &i, shapes) == 0 &&
+		    shapes->table > plane->table)
+			plane->table = shapes->table;
+	}
+	free(shapes);
+	plane_table_prune(plane);
+}
+
+static void dataplane_free(struct dataplane *plane)
+{
+	plane_upstreams_destroy(plane->upstreams);
+	plane_maps_close(&plane->maps);
+	plane_unload(&plane->programs);
+	for (size_t i = 0; i < plane->listen_count; i++)
+		free(plane->listen[i]);
+	settings_fini(&plane->settings);
+	pthread_mutex_destroy(&plane->mutex);
+	pthread_cond_destroy(&plane->wake);
+	free(plane);
+}
+
+int dataplane_open(const struct config *config, struct dataplane **out, struct buf *why)
+{
+	struct dataplane *plane = calloc(1, sizeof(*plane));
+	if (!plane)
+		return -ENOMEM;
+	pthread_mutex_init(&plane->mutex, NULL);
+	pthread_cond_init(&plane->wake, NULL);
+	int err = settings_init(&plane->settings, config);
+	if (!err)
+		err = check_ports(&plane->settings, config, why);
+	if (!err)
+		err = plane_pin_dir(plane->settings.pin_dir, why);
+	if (!err) {
+		const struct plane_settings *s = &plane->settings;
+		struct plane_load load = {s->pin_dir, s->port_first, s->port_last};
+		err = plane_load(&load, &plane->programs, &plane->adopted, why);
+	}
+	if (!err)
+		err = plane_maps_open(plane->settings.pin_dir, &plane->maps);
+	if (!err)
+		err = plane_upstreams_create(plane, &plane->upstreams);
+	if (err) {
+		if (why->len == 0)
+			buf_printf(why, "the fast path cannot be set up: %s", strerror(-err));
+		dataplane_free(plane);
+		return err;
+	}
+	find_table(plane);
+	log_info("dataplane", "%s in %s", plane->adopted ? "maps of an earlier daemon adopted" : "new maps made",
+		 plane->settings.pin_dir);
+	*out = plane;
+	return 0;
+}
+
+static void release_nothing(struct policy *policy)
+{
+}
+
+void dataplane_policy(struct dataplane *plane, struct policy *policy)
+{
+	const struct phx_config *config = plane->maps.config;
+	*policy = (struct policy){
+		.slots = plane->maps.policy,
+		.cursors = plane->maps.cursors,
+		.seed = config->split_seed,
+		.release = release_nothing, /* the maps are the dataplane's */
+	};
+	memcpy(policy->key, config->split_key, sizeof(policy->key));
+}
+
+struct phx_name *dataplane_names(struct dataplane *plane)
+{
+	return plane->maps.names;
+}
+
+/* --- the tick ------------------------------------------------------------------------------------------- */
+
+/* Of the two cookie keys one reigns; the other is made new, long before its turn. */
+static void rotate_keys(struct dataplane *plane, uint64_t now_ns, uint32_t *reigned)
+{
+	uint32_t reigns = (uint32_t)(now_ns >> PHX_CLOCK_SHIFT >> PHX_KEY_SHIFT);
+	/* Cookies of the last epochs are still checked with the former key. */
+	uint32_t into = (uint32_t)(now_ns >> PHX_CLOCK_SHIFT) & ((1u << PHX_KEY_SHIFT) - 1);
+	uint64_t fresh[2];
+	if (reigns == *reigned || into < 2 * PHX_COOKIE_EPOCHS)
+		return;
+	if (getrandom(fresh, sizeof(fresh), 0) == sizeof(fresh)) {
+		memcpy(plane->maps.config->cookie[(reigns & 1) ^ 1], fresh, sizeof(fresh));
+		*reigned = reigns;
+	}
+}
+
+static void *tick_main(void *argument)
+{
+	struct dataplane *plane = argument;
+	/* After a restart the key out of reign may be older than it looks: it is renewed once more. */
+	uint32_t reigned = UINT32_MAX;
+	pthread_setname_np(pthread_self(), "phx-plane");
+	while (!atomic_load(&plane->stop)) {
+		uint64_t now_ns = clock_now_ns();
+		__atomic_store_n(&plane->maps.config->heartbeat_ns, now_ns, __ATOMIC_RELEASE);
+		rotate_keys(plane, now_ns, &reigned);
+		usleep(TICK_US);
+	}
+	return NULL;
+}
+
+/* --- starting and closing ------------------------------------------------------------------------------- */
+
+static int start_threads(struct dataplane *plane)
+{
+	int err = pthread_create(&plane->tick_thread, NULL, tick_main, plane);
+	plane->tick_runs = !err;
+	if (!err)
+		err = pthread_create(&plane->neighbour_thread, NULL, plane_neighbours_main, plane);
+	plane->neighbour_runs = plane->tick_runs && !err;
+	return -err;
+}
+
+int dataplane_start(struct dataplane *plane, const struct dataplane_start *start, struct buf *why)
+{
+	struct phx_config *config = plane->maps.config;
+	for (size_t i = 0; i < start->listen_count && plane->listen_count < 64; i++) {
+		char *copy = strdup(start->listen[i]);
+		if (!copy)
+			return -ENOMEM;
+		plane->listen[plane->listen_count++] = copy;
+	}
+	config->split_seed = start->policy->seed;
+	memcpy(config->split_key, start->policy->key, sizeof(config->split_key));
+	config->body_max_bytes = plane->settings.body_max_bytes;
+	config->boot++;
+	__atomic_store_n(&config->heartbeat_ns, clock_now_ns(), __ATOMIC_RELEASE);
+	int err = plane_attach(plane, why);
+	if (err)
+		return err;
+	plane_neighbours_refresh(plane);
+	__atomic_store_n((uint32_t *)&config->mode, PHX_MODE_RUN, __ATOMIC_RELEASE);
+	return start_threads(plane);
+}
+
+void dataplane_close(struct dataplane *plane)
+{
+	if (!plane)
+		return;
+	pthread_mutex_lock(&plane->mutex);
+	atomic_store(&plane->stop, true);
+	pthread_cond_broadcast(&plane->wake);
+	pthread_mutex_unlock(&plane->mutex);
+	if (plane->tick_runs)
+		pthread_join(plane->tick_thread, NULL);
+	if (plane->neighbour_runs)
+		pthread_join(plane->neighbour_thread, NULL);
+	dataplane_free(plane);
+}
+
+void dataplane_info(struct dataplane *plane, struct dataplane_info *info)
+{
+	const struct phx_config *config = plane->maps.config;
+	*info = (struct dataplane_info){
+		.pin_dir = plane->settings.pin_dir,
+		.mode = config->mode,
+		.table = config->table,
+		.boot = config->boot,
+		.port_first = config->port_first,
+		.port_count = config->port_count,
+		.heartbeat_ns = config->heartbeat_ns,
+		.adopted = plane->adopted,
+		.interface_count = plane->interface_count,
+		.interfaces = plane->interfaces,
+	};
+	for (uint32_t i = 0; i < config->port_count; i++)
+		info->flows += plane->maps.flows[i].state != PHX_FLOW_FREE;
+	for (uint32_t i = 0; i < PHX_UPSTREAMS; i++) {
+		info->upstreams += plane->maps.upstreams[i].name != 0;
+		info->upstreams_known += (plane->maps.upstreams[i].flags & PHX_UPSTREAM_KNOWN) != 0;
+	}
+	for (size_t i = 0; i < plane->interface_count; i++)
+		plane_interface_ask(&plane->maps, &plane->interfaces[i]);
+}
