@@ -10,6 +10,7 @@
 #include "control/control.h"
 
 #include "base/log.h"
+#include "control/datapath.h"
 #include "control/sdnotify.h"
 #include "control/series.h"
 #include "control/value.h"
@@ -40,9 +41,11 @@ static int parts_init(struct control *control, const struct control_options *opt
 		return -ENOMEM;
 	if (getrandom(control->redact_key, sizeof(control->redact_key), 0) != sizeof(control->redact_key))
 		return -EIO;
-	int err = policy_init_memory(&control->policy);
+	int err = data_path_policy(control);
 	if (!err)
 		err = registry_init(&control->registry);
+	if (!err && control->plane)
+		err = registry_remember(&control->registry, dataplane_names(control->plane));
 	if (!err)
 		err = store_open(control->config->state.kind, control->config->state.path, &control->store,
 				 why);
@@ -65,11 +68,10 @@ static int parts_init(struct control *control, const struct control_options *opt
 	return 0;
 }
 
-static void use_path(struct control *control, const struct data_path *path)
+static void use_path(struct control *control)
 {
-	control->path = *path;
-	control->engine.route_stats = path->route_stats;
-	control->engine.context = path->context;
+	control->engine.route_stats = control->path.route_stats;
+	control->engine.context = control->path.context;
 }
 
 /* What earlier processes wrote down: people ask for it after a restart as well. */
@@ -104,6 +106,7 @@ static int load_routes(struct control *control, struct buf *why)
 	if (err)
 		return err;
 	route_report_fini(&report);
+	data_path_settle(control);
 	load_history(control);
 	return 0;
 }
@@ -120,7 +123,8 @@ int control_create_parts(const struct control_options *options, const struct dat
 	control->signal_fd = -1;
 	int err = parts_init(control, options, why);
 	if (!err) {
-		use_path(control, path);
+		control->path = *path;
+		use_path(control);
 		err = load_routes(control, why);
 	}
 	if (err) {
@@ -215,7 +219,7 @@ static void every_second(struct control *control, struct moment now)
 {
 	if (control->gateway) {
 		struct gateway_stats stats;
-		gateway_stats(control->gateway, &stats);
+		data_path_stats(control, &stats);
 		if (control->rate_ns)
 			control->rps = (double)(stats.requests - control->rate_requests) * 1e9 /
 				       (double)(now.ns - control->rate_ns);
@@ -278,20 +282,11 @@ static int signals_init(struct control *control)
 /* --- up and down -----------------------------------------------------------------------------------------
  */
 
-static int publish(void *context, const struct gateway_route *routes, size_t count,
-		   void (*release)(void *owner), void *owner, struct buf *why)
-{
-	return gateway_publish(context, routes, count, release, owner, why);
-}
-
-static void route_stats(void *context, uint32_t slot, struct gateway_route_stats *out)
-{
-	gateway_route_stats(context, slot, out);
-}
-
 static int start(struct control *control, const struct control_options *options, struct buf *why)
 {
 	int err = signals_init(control);
+	if (!err)
+		err = data_path_open(control, why);
 	if (!err)
 		err = parts_init(control, options, why);
 	if (err)
@@ -314,8 +309,9 @@ static int start(struct control *control, const struct control_options *options,
 	err = gateway_start(&gateway_options, &control->gateway, why);
 	if (err)
 		return err;
-	use_path(control, &(struct data_path){control->gateway, publish, route_stats});
-	return load_routes(control, why);
+	err = data_path_start(control, why);
+	use_path(control);
+	return err ? err : load_routes(control, why);
 }
 
 int control_create(const struct control_options *options, struct control **out, struct buf *why)
@@ -388,6 +384,7 @@ void control_destroy(struct control *control)
 	state_fini(&control->state);
 	store_close(control->store);
 	policy_fini(&control->policy);
+	data_path_close(control);
 	events_fini(&control->events);
 	journal_fini(&control->audit);
 	config_destroy(control->config);

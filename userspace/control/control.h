@@ -10,6 +10,7 @@
 #define PHOENIX_CONTROL_CONTROL_H
 
 #include "control/engine.h"
+#include "dataplane/dataplane.h"
 #include "io/ring.h"
 
 #define AUDIT_MAX 500
@@ -21,6 +22,8 @@ struct data_path {
 	int (*publish)(void *context, const struct gateway_route *routes, size_t count,
 		       void (*release)(void *owner), void *owner, struct buf *why);
 	void (*route_stats)(void *context, uint32_t slot, struct gateway_route_stats *out);
+	/* The slot has another route from now on; may be NULL. */
+	void (*route_reset)(void *context, uint32_t slot);
 };
 
 struct control {
@@ -37,6 +40,7 @@ struct control {
 	struct notify *notify;
 	struct engine engine;
 	struct gateway *gateway; /* NULL in tests */
+	struct dataplane *plane; /* NULL without the NIC path */
 	struct data_path path;
 	struct journal audit;
 	uint8_t redact_key[SIPHASH_KEY_SIZE];

@@ -5,6 +5,7 @@
  * Labels come from the configuration and from fixed lists only, never from requests: the number of series is
  * bounded by the number of routes. Live traffic and shadow traffic are families of their own.
  */
+#include "control/datapath.h"
 #include "control/series.h"
 #include "control/view.h"
 
@@ -21,9 +22,18 @@ static void family(struct buf *out, const char *name, const char *type, const ch
 /* The counters of every route, read once: families have to come one after another. */
 struct reading {
 	struct route *route;
-	struct gateway_route_stats stats;
+	struct gateway_route_stats stats; /* both paths */
+	struct gateway_route_stats fast;  /* the NIC path's part */
 	struct facts_view facts;
 };
+
+static void request_line(struct buf *out, const struct route *route, unsigned side, const char *path,
+			 const char *code, uint64_t count)
+{
+	buf_printf(out,
+		   "phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"%s\",code=\"%s\"} %" PRIu64 "\n",
+		   route_config_of(route)->id, sides[side], path, code, count);
+}
 
 static void requests(struct buf *out, const struct reading *readings, size_t count)
 {
@@ -32,16 +42,14 @@ static void requests(struct buf *out, const struct reading *readings, size_t cou
 	       "Live requests by the side that served them and the answer's class.");
 	for (size_t i = 0; i < count; i++) {
 		for (unsigned side = 0; side < 2; side++) {
-			const uint64_t *status = readings[i].stats.side[side].status;
+			const uint64_t *all = readings[i].stats.side[side].status;
+			const uint64_t *fast = readings[i].fast.side[side].status;
 			for (unsigned c = 0; c < 6; c++) {
-				if (!status[c] && c != 2)
-					continue;
-				buf_printf(
-					out,
-					"phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"daemon\","
-					"code=\"%s\"} %" PRIu64 "\n",
-					route_config_of(readings[i].route)->id, sides[side], codes[c],
-					status[c]);
+				if (all[c] || c == 2)
+					request_line(out, readings[i].route, side, "daemon", codes[c],
+						     all[c] - fast[c]);
+				if (fast[c])
+					request_line(out, readings[i].route, side, "xdp", codes[c], fast[c]);
 			}
 		}
 	}
@@ -293,6 +301,7 @@ void metrics_text(struct control *control, struct buf *out)
 	{
 		struct reading *reading = &readings[count++];
 		reading->route = route;
+		data_path_fast_stats(control, route->slot, &reading->fast); /* first: it must not be the larger */
 		control->path.route_stats(control->path.context, route->slot, &reading->stats);
 		facts_read(control->facts, route->slot, &reading->facts);
 	}
@@ -303,6 +312,7 @@ void metrics_text(struct control *control, struct buf *out)
 	comparison(out, readings, count);
 	migrations(out, control, readings, count);
 	gateway(out, control);
+	data_path_metrics(control, out);
 	process(out, control);
 	free(readings);
 }

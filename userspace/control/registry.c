@@ -24,8 +24,78 @@ int registry_init(struct registry *registry)
 	return registry->table ? 0 : -ENOMEM;
 }
 
+static struct slice name_id(const struct phx_name *name)
+{
+	return slice_of(name->id, strnlen(name->id, sizeof(name->id)));
+}
+
+int registry_remember(struct registry *registry, struct phx_name *names)
+{
+	registry->remembered = calloc(TABLE_SIZE, sizeof(*registry->remembered));
+	if (!registry->remembered)
+		return -ENOMEM;
+	registry->names = names;
+	for (uint32_t slot = 0; slot < PHX_ROUTE_SLOTS; slot++) {
+		registry->generations[slot] = names[slot].generation;
+		if (!names[slot].id[0])
+			continue;
+		uint32_t i = table_start(name_id(&names[slot]));
+		while (registry->remembered[i])
+			i = (i + 1) % TABLE_SIZE;
+		registry->remembered[i] = slot + 1;
+	}
+	return 0;
+}
+
+/* The slot that the id had; PHX_SLOT_NONE when it had none. */
+static uint32_t remembered_slot(const struct registry *registry, struct slice id)
+{
+	if (!registry->names)
+		return PHX_SLOT_NONE;
+	for (uint32_t i = table_start(id); registry->remembered[i]; i = (i + 1) % TABLE_SIZE) {
+		uint32_t slot = registry->remembered[i] - 1;
+		if (!registry->by_slot[slot] && slice_equal(name_id(&registry->names[slot]), id))
+			return slot;
+	}
+	return PHX_SLOT_NONE;
+}
+
+/* One that nobody has; rather one that nobody had, for the data path may still be using those. */
+static uint32_t free_slot(struct registry *registry)
+{
+	uint32_t slot = registry->next_free, fallback = PHX_SLOT_NONE;
+	for (uint32_t n = 0; n < PHX_ROUTE_SLOTS; n++, slot = (slot + 1) % PHX_ROUTE_SLOTS) {
+		if (registry->by_slot[slot])
+			continue;
+		if (!registry->names || !registry->names[slot].id[0])
+			break;
+		if (fallback == PHX_SLOT_NONE)
+			fallback = slot;
+	}
+	if (registry->by_slot[slot] || (registry->names && registry->names[slot].id[0]))
+		slot = fallback;
+	registry->next_free = (slot + 1) % PHX_ROUTE_SLOTS;
+	return slot;
+}
+
+static void name_slot(struct registry *registry, const struct route *route)
+{
+	struct phx_name *name = registry->names ? &registry->names[route->slot] : NULL;
+	struct slice id = slice_str(route_config_of(route)->id);
+	if (!name)
+		return;
+	if (!slice_equal(name_id(name), id)) {
+		memset(name->id, 0, sizeof(name->id));
+		memcpy(name->id, id.ptr, id.len < sizeof(name->id) ? id.len : sizeof(name->id));
+	}
+	name->generation = route->generation;
+}
+
 void registry_fini(struct registry *registry)
 {
+	registry->names = NULL; /* the slots are still used when this process has ended */
+	free(registry->remembered);
+	registry->remembered = NULL;
 	if (!registry->table)
 		return;
 	while (!list_empty(&registry->routes))
@@ -80,10 +150,10 @@ int registry_add(struct registry *registry, struct definition *definition, struc
 	struct route *route = calloc(1, sizeof(*route));
 	if (!route)
 		return -ENOMEM;
-	uint32_t slot = registry->next_free;
-	while (registry->by_slot[slot])
-		slot = (slot + 1) % PHX_ROUTE_SLOTS;
-	registry->next_free = (slot + 1) % PHX_ROUTE_SLOTS;
+	uint32_t slot = remembered_slot(registry, slice_str(definition->config->id));
+	route->new_in_slot = slot == PHX_SLOT_NONE;
+	if (slot == PHX_SLOT_NONE)
+		slot = free_slot(registry);
 	route->slot = slot;
 	route->generation = ++registry->generations[slot];
 	route->definition = definition_get(definition);
@@ -93,6 +163,7 @@ int registry_add(struct registry *registry, struct definition *definition, struc
 	registry->count++;
 	table_insert(registry, route);
 	list_push_back(&registry->routes, &route->link);
+	name_slot(registry, route);
 	*out = route;
 	return 0;
 }
@@ -101,6 +172,8 @@ void registry_remove(struct registry *registry, struct route *route)
 {
 	table_remove(registry, route);
 	registry->by_slot[route->slot] = NULL;
+	if (registry->names)
+		memset(registry->names[route->slot].id, 0, sizeof(registry->names[route->slot].id));
 	registry->count--;
 	list_remove(&route->link);
 	list_remove(&route->watch.active);
@@ -116,6 +189,7 @@ void registry_redefine(struct registry *registry, struct route *route, struct de
 	struct definition *old = route->definition;
 	route->definition = definition_get(definition);
 	route->generation = ++registry->generations[route->slot];
+	name_slot(registry, route);
 	definition_put(old);
 }
 

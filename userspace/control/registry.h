@@ -16,6 +16,8 @@
 #include "gateway/gateway.h"
 #include "judge/arbiter.h"
 
+#include <phoenix/flow.h>
+
 #define LEDGER_MAX 200
 
 struct series;
@@ -54,6 +56,7 @@ struct route {
 	uint32_t slot, generation;
 	struct definition *definition;
 	bool in_file;		 /* the configuration file has a route of this id */
+	bool new_in_slot;	 /* another route, or none, had this slot before */
 	uint32_t file_weight_bp; /* its weight there */
 	char file_print[PRINT_SIZE];
 	struct migration migration;
@@ -72,11 +75,18 @@ struct registry {
 	size_t count;
 	struct route *by_slot[PHX_ROUTE_SLOTS];
 	uint32_t generations[PHX_ROUTE_SLOTS]; /* last one used in each slot */
-	uint32_t *table;		       /* open addressing: slot + 1; 0 = free */
+	struct phx_name *names; /* what each slot is used for, kept over restarts; NULL = nobody keeps it */
+	uint32_t *remembered;	/* slots that had a name at the start, by id as in `table`; or NULL */
+	uint32_t *table;	/* open addressing: slot + 1; 0 = free */
 	uint32_t next_free;		       /* where to look for a slot first */
 };
 
 int registry_init(struct registry *registry);
+/*
+ * From now on an id gets the slot that `names` (PHX_ROUTE_SLOTS, borrowed) has for it, and the next generation;
+ * what is given out is written there. Before the first registry_add. -ENOMEM.
+ */
+int registry_remember(struct registry *registry, struct phx_name *names);
 void registry_fini(struct registry *registry);
 struct route *registry_find(const struct registry *registry, struct slice id);
 /* Takes a reference to the definition. -ENOSPC when all slots are used, -EEXIST, -ENOMEM. */

@@ -128,6 +128,8 @@ static int mount_new(struct control *control, struct route_target *target, struc
 			forget_stored_weight(control, route, report);
 	}
 	route->revision = now.wall_ns / NS_PER_MS;
+	if (route->new_in_slot && control->path.route_reset)
+		control->path.route_reset(control->path.context, route->slot);
 	traffic_mount(&control->engine.traffic, route);
 	return facts_mount(control->facts, route->slot, route->generation, target->definition, true);
 }

@@ -7,6 +7,8 @@
  */
 #include "control/view.h"
 
+#include "control/datapath.h"
+
 #include "control/ledger.h"
 #include "control/series.h"
 #include "control/value.h"
@@ -338,8 +340,7 @@ void control_headline(const struct control *control, struct buf *out)
 static json_t *totals_json(struct control *control, uint64_t side_errors_total)
 {
 	struct gateway_stats stats = {0};
-	if (control->gateway)
-		gateway_stats(control->gateway, &stats);
+	data_path_stats(control, &stats);
 	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "requests", (json_int_t)stats.requests,
 			 "synthetic_refused", (json_int_t)stats.synthetic_refused, "errors",
 			 (json_int_t)side_errors_total, "connections_active",
@@ -454,8 +455,9 @@ json_t *view_data_path(struct control *control)
 			  "connect_failures", (json_int_t)stats.upstream_connect_failures, "reused",
 			  (json_int_t)stats.upstream_reused, "active", (json_int_t)stats.upstream_active,
 			  "idle", (json_int_t)stats.upstream_idle);
-	return json_pack("{s:s, s:{s:s, s:[]}, s:o, s:I, s:o, s:o, s:I, s:I}", "path", "daemon", "xdp",
-			 "mode", "off", "interfaces", "upstreams", upstreams, "workers",
+	return json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}", "path", data_path_word(control), "xdp",
+			 data_path_json(control), "routes", data_path_routes_json(control), "upstreams", upstreams,
+			 "workers",
 			 (json_int_t)stats.workers, "connections", connections, "upstream_connections",
 			 upstream, "shadow_active", (json_int_t)stats.shadow_active, "buffers_starved",
 			 (json_int_t)stats.buffers_starved);

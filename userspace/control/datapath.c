@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* datapath: see datapath.h. */
+#include "control/datapath.h"
+
+#include "base/log.h"
+#include "control/value.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* --- up and down ---------------------------------------------------------------------------------------- */
+
+int data_path_open(struct control *control, struct buf *why)
+{
+	const struct config *config = control->config;
+	char pin[300];
+	if (config->xdp.mode == XDP_MODE_OFF || config->xdp.interfaces.count == 0) {
+		snprintf(pin, sizeof(pin), "%s/phx_config", config->xdp.pin_dir);
+		if (access(pin, F_OK) == 0)
+			log_warn("dataplane",
+				 "a fast path is loaded in %s, and this configuration has none; \"phoenixctl xdp "
+				 "detach\" removes it",
+				 config->xdp.pin_dir);
+		return 0;
+	}
+	int err = dataplane_open(config, &control->plane, why);
+	/* Ports that overlap are a mistake in the configuration, whatever the mode. */
+	if (!err || err == -EINVAL || config->xdp.mode != XDP_MODE_AUTO)
+		return err;
+	log_error("dataplane", "%s; xdp.mode is \"auto\": the daemon serves alone", buf_cstr(why));
+	buf_reset(why);
+	return 0;
+}
+
+int data_path_policy(struct control *control)
+{
+	if (!control->plane)
+		return policy_init_memory(&control->policy);
+	dataplane_policy(control->plane, &control->policy);
+	return 0;
+}
+
+static int publish(void *context, const struct gateway_route *routes, size_t count,
+		   void (*release)(void *owner), void *owner, struct buf *why)
+{
+	struct control *control = context;
+	struct dataplane_route *fast = NULL;
+	if (control->plane) {
+		fast = calloc(count + 1, sizeof(*fast));
+		if (!fast)
+			return -ENOMEM;
+		for (size_t i = 0; i < count; i++)
+			fast[i] = (struct dataplane_route){routes[i].config, routes[i].slot, routes[i].generation};
+	}
+	/* The gateway first: it takes over whatever the fast path does not want. */
+	int err = gateway_publish(control->gateway, routes, count, release, owner, why);
+	if (!err && control->plane)
+		dataplane_publish(control->plane, fast, count);
+	free(fast);
+	return err;
+}
+
+static void add_counters(uint64_t *to, const void *from, size_t n)
+{
+	const uint64_t *counters = from;
+	for (size_t i = 0; i < n; i++)
+		to[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
+}
+
+_Static_assert(PHX_LATENCY_BUCKETS == GATEWAY_LATENCY_BUCKETS, "both paths count latencies alike");
+
+static void add_side(struct gateway_route_stats *out, enum phx_side side, const struct phx_side_stats *from)
+{
+	struct gateway_side_stats *to = &out->side[side];
+	add_counters(&to->requests, &from->requests, 1);
+	add_counters(&to->synthetic, &from->synthetic, 1);
+	add_counters(to->status, from->status, 6);
+	add_counters(&to->latency_ns_sum, &from->latency_ns_sum, 1);
+	add_counters(to->latency, from->latency, GATEWAY_LATENCY_BUCKETS);
+	add_counters(&to->request_bytes, &from->request_bytes, 1);
+	add_counters(&to->response_bytes, &from->response_bytes, 1);
+	add_counters(&out->errors[GATEWAY_ERROR_UPSTREAM_CUT], &from->cut, 1);
+	add_counters(&out->errors[GATEWAY_ERROR_UPSTREAM_INVALID], &from->invalid, 1);
+}
+
+static void add_fast(struct control *control, uint32_t slot, struct gateway_route_stats *out)
+{
+	if (!control->plane)
+		return;
+	const struct phx_route_stats *fast = dataplane_route_stats(control->plane, slot);
+	for (unsigned side = 0; side < 2; side++)
+		add_side(out, (enum phx_side)side, &fast->side[side]);
+	add_counters(&out->sampled, &fast->sampled, 1);
+	/* Nobody was served since the step began: these are the last step's. */
+	if (__atomic_load_n(&fast->step, __ATOMIC_ACQUIRE) == out->step)
+		add_counters(out->step_requests, fast->step_requests, 2);
+}
+
+static void route_stats(void *context, uint32_t slot, struct gateway_route_stats *out)
+{
+	struct control *control = context;
+	gateway_route_stats(control->gateway, slot, out);
+	add_fast(control, slot, out);
+}
+
+static void route_reset(void *context, uint32_t slot)
+{
+	struct control *control = context;
+	if (control->plane)
+		dataplane_route_reset(control->plane, slot);
+}
+
+int data_path_start(struct control *control, struct buf *why)
+{
+	control->path = (struct data_path){control, publish, route_stats, route_reset};
+	if (!control->plane)
+		return 0;
+	const char *listen[64];
+	struct dataplane_start start = {.policy = &control->policy, .listen = listen};
+	while (start.listen_count < 64 &&
+	       (listen[start.listen_count] = gateway_listen_text(control->gateway, start.listen_count)))
+		start.listen_count++;
+	return dataplane_start(control->plane, &start, why);
+}
+
+void data_path_settle(struct control *control)
+{
+	if (!control->plane)
+		return;
+	struct phx_name *names = dataplane_names(control->plane);
+	for (uint32_t slot = 0; slot < PHX_ROUTE_SLOTS; slot++) {
+		if (!names[slot].id[0] || control->registry.by_slot[slot])
+			continue;
+		traffic_unmount(&control->engine.traffic, slot);
+		memset(names[slot].id, 0, sizeof(names[slot].id));
+	}
+}
+
+void data_path_close(struct control *control)
+{
+	dataplane_close(control->plane);
+	control->plane = NULL;
+}
+
+/* --- numbers -------------------------------------------------------------------------------------------- */
+
+void data_path_fast_stats(struct control *control, uint32_t slot, struct gateway_route_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->step = policy_step(&control->policy, slot);
+	add_fast(control, slot, out);
+}
+
+void data_path_stats(struct control *control, struct gateway_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (control->gateway)
+		gateway_stats(control->gateway, out);
+	if (!control->plane)
+		return;
+	registry_each(&control->registry, route)
+	{
+		const struct phx_route_stats *fast = dataplane_route_stats(control->plane, route->slot);
+		for (unsigned side = 0; side < 2; side++)
+			add_counters(&out->requests, &fast->side[side].requests, 1);
+	}
+}
+
+static bool is_attached(const struct dataplane_info *info)
+{
+	for (size_t i = 0; i < info->interface_count; i++) {
+		if (info->interfaces[i].mode != DATAPLANE_OFF)
+			return true;
+	}
+	return false;
+}
+
+const char *data_path_word(struct control *control)
+{
+	struct dataplane_info info;
+	if (!control->plane)
+		return "daemon";
+	dataplane_info(control->plane, &info);
+	return is_attached(&info) && info.table && info.mode != PHX_MODE_OFF ? "xdp" : "daemon";
+}
+
+static json_t *interface_json(const struct dataplane_interface *interface)
+{
+	return json_pack("{s:s, s:i, s:s, s:b, s:b, s:i, s:o}", "name", interface->name, "ifindex",
+			 (int)interface->ifindex, "mode", dataplane_mode_word(interface->mode), "dispatcher",
+			 interface->dispatcher, "adopted", interface->adopted, "mtu", (int)interface->mtu, "error",
+			 json_text_or_null(interface->error));
+}
+
+static json_t *counts_json(const struct phx_counters *counters, unsigned count, const char *(*word)(unsigned),
+			   uint64_t (*read)(const struct phx_counters *, unsigned))
+{
+	json_t *json = json_object();
+	for (unsigned i = 0; json && i < count; i++)
+		json_object_set_new(json, word(i), json_integer((json_int_t)read(counters, i)));
+	return json;
+}
+
+/* The mode that the interfaces have; the words of the configuration when they differ. */
+static const char *mode_of(const struct control *control, const struct dataplane_info *info)
+{
+	static const char *const words[] = {"auto", "native", "generic", "off"};
+	if (!is_attached(info))
+		return "off";
+	for (size_t i = 1; i < info->interface_count; i++) {
+		if (info->interfaces[i].mode != info->interfaces[0].mode)
+			return words[control->config->xdp.mode];
+	}
+	return dataplane_mode_word(info->interfaces[0].mode);
+}
+
+json_t *data_path_json(struct control *control)
+{
+	static const char *const modes[] = {"off", "run", "drain", "legacy"};
+	struct dataplane_info info;
+	struct phx_counters counters;
+	if (!control->plane)
+		return json_pack("{s:s, s:[]}", "mode", "off", "interfaces");
+	dataplane_info(control->plane, &info);
+	dataplane_counters(control->plane, &counters);
+	json_t *interfaces = json_array();
+	for (size_t i = 0; i < info.interface_count; i++)
+		json_array_append_new(interfaces, interface_json(&info.interfaces[i]));
+	json_t *verdicts = counts_json(&counters, PHX_VERDICT_COUNT, dataplane_verdict_word, dataplane_verdict_count);
+	json_t *reasons = counts_json(&counters, PHX_REASON_COUNT, dataplane_reason_word, dataplane_reason_count);
+	json_t *flows = json_pack("{s:i, s:I, s:I, s:i}", "in_use", (int)info.flows, "opened",
+				  (json_int_t)counters.flows_opened, "closed", (json_int_t)counters.flows_closed, "max",
+				  (int)info.port_count);
+	json_t *upstreams =
+		json_pack("{s:i, s:i}", "named", (int)info.upstreams, "known", (int)info.upstreams_known);
+	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I}", "mode",
+			 mode_of(control, &info), "interfaces", interfaces, "state",
+			 (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir", info.pin_dir, "table",
+			 (int)info.table, "boot", (int)info.boot, "adopted", info.adopted, "flows", flows,
+			 "upstreams", upstreams, "verdicts", verdicts, "reasons", reasons, "ring_dropped",
+			 (json_int_t)counters.ring_dropped);
+}
+
+static json_t *by_path(const struct gateway_route_stats *all, const struct gateway_route_stats *fast,
+		       enum phx_side side)
+{
+	return json_pack("{s:I, s:I}", "xdp", (json_int_t)fast->side[side].requests, "daemon",
+			 (json_int_t)(all->side[side].requests - fast->side[side].requests));
+}
+
+json_t *data_path_routes_json(struct control *control)
+{
+	json_t *list = json_array();
+	registry_each(&control->registry, route)
+	{
+		struct gateway_route_stats all, fast;
+		data_path_fast_stats(control, route->slot, &fast); /* first: it must not be the larger one */
+		control->path.route_stats(control->path.context, route->slot, &all);
+		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "id", route_config_of(route)->id, "slot",
+						      (int)route->slot, "legacy", by_path(&all, &fast, PHX_LEGACY),
+						      "modern", by_path(&all, &fast, PHX_MODERN)));
+	}
+	return list;
+}
+
+/* --- metrics -------------------------------------------------------------------------------------------- */
+
+static void family(struct buf *out, const char *name, const char *type, const char *help)
+{
+	buf_printf(out, "# HELP phoenix_%s %s\n# TYPE phoenix_%s %s\n", name, help, name, type);
+}
+
+void data_path_metrics(struct control *control, struct buf *out)
+{
+	struct dataplane_info info = {0};
+	struct phx_counters counters = {0};
+	if (control->plane) {
+		dataplane_info(control->plane, &info);
+		dataplane_counters(control->plane, &counters);
+	}
+	family(out, "xdp_attached", "gauge", "1 for the mode in which the fast path is attached to an interface.");
+	for (size_t i = 0; i < info.interface_count; i++) {
+		for (unsigned mode = DATAPLANE_NATIVE; mode <= DATAPLANE_GENERIC; mode++)
+			buf_printf(out, "phoenix_xdp_attached{interface=\"%s\",mode=\"%s\"} %d\n",
+				   info.interfaces[i].name, dataplane_mode_word((enum dataplane_mode)mode),
+				   info.interfaces[i].mode == mode);
+	}
+	family(out, "xdp_verdicts_total", "counter", "Packets by what the fast path did with them.");
+	for (unsigned i = 0; control->plane && i < PHX_VERDICT_COUNT; i++)
+		buf_printf(out, "phoenix_xdp_verdicts_total{verdict=\"%s\"} %" PRIu64 "\n", dataplane_verdict_word(i),
+			   dataplane_verdict_count(&counters, i));
+	family(out, "xdp_handovers_total", "counter", "Requests and connections left to the daemon, by reason.");
+	for (unsigned i = 1; control->plane && i < PHX_REASON_COUNT; i++)
+		buf_printf(out, "phoenix_xdp_handovers_total{reason=\"%s\"} %" PRIu64 "\n", dataplane_reason_word(i),
+			   dataplane_reason_count(&counters, i));
+	family(out, "xdp_flows", "gauge", "Client connections that the fast path serves.");
+	buf_printf(out, "phoenix_xdp_flows %u\n", info.flows);
+	family(out, "ring_dropped_total", "counter", "Records of sampled exchanges that found no room in the ring.");
+	buf_printf(out, "phoenix_ring_dropped_total %" PRIu64 "\n", (uint64_t)counters.ring_dropped);
+}
