@@ -44,7 +44,7 @@ static void route_stats(void *context, uint32_t slot, struct gateway_route_stats
 static struct control *start(struct path *path)
 {
 	struct control_options options = {.config_path = "/nonexistent/phoenix.json"};
-	struct data_path data_path = {path, publish, route_stats};
+	struct data_path data_path = {.context = path, .publish = publish, .route_stats = route_stats};
 	struct control *control = NULL;
 	struct buf why = {0};
 	if (config_parse("fuzz.json", SLICE(config_text), &options.config, &why) ||

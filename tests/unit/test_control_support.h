@@ -64,7 +64,7 @@ static inline void fake_start(struct fake *fake, const char *text)
 	memset(fake, 0, sizeof(*fake));
 	fake->budget.max_bytes = 64 << 20;
 	struct control_options options = {.config = fake_config(text), .config_path = "test.json"};
-	struct data_path path = {fake, fake_publish, fake_route_stats};
+	struct data_path path = {.context = fake, .publish = fake_publish, .route_stats = fake_route_stats};
 	struct buf why = {0};
 	if (!options.config || control_create_parts(&options, &path, &fake->control, &why)) {
 		fprintf(stderr, "no control: %s\n", buf_cstr(&why));

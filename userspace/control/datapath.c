@@ -19,7 +19,8 @@ int data_path_open(struct control *control, struct buf *why)
 		snprintf(pin, sizeof(pin), "%s/phx_config", config->xdp.pin_dir);
 		if (access(pin, F_OK) == 0)
 			log_warn("dataplane",
-				 "a fast path is loaded in %s, and this configuration has none; \"phoenixctl xdp "
+				 "a fast path is loaded in %s, and this configuration has none; \"phoenixctl "
+				 "xdp "
 				 "detach\" removes it",
 				 config->xdp.pin_dir);
 		return 0;
@@ -51,7 +52,8 @@ static int publish(void *context, const struct gateway_route *routes, size_t cou
 		if (!fast)
 			return -ENOMEM;
 		for (size_t i = 0; i < count; i++)
-			fast[i] = (struct dataplane_route){routes[i].config, routes[i].slot, routes[i].generation};
+			fast[i] = (struct dataplane_route){routes[i].config, routes[i].slot,
+							   routes[i].generation};
 	}
 	/* The gateway first: it takes over whatever the fast path does not want. */
 	int err = gateway_publish(control->gateway, routes, count, release, owner, why);
@@ -189,8 +191,8 @@ static json_t *interface_json(const struct dataplane_interface *interface)
 {
 	return json_pack("{s:s, s:i, s:s, s:b, s:b, s:i, s:o}", "name", interface->name, "ifindex",
 			 (int)interface->ifindex, "mode", dataplane_mode_word(interface->mode), "dispatcher",
-			 interface->dispatcher, "adopted", interface->adopted, "mtu", (int)interface->mtu, "error",
-			 json_text_or_null(interface->error));
+			 interface->dispatcher, "adopted", interface->adopted, "mtu", (int)interface->mtu,
+			 "error", json_text_or_null(interface->error));
 }
 
 static json_t *counts_json(const struct phx_counters *counters, unsigned count, const char *(*word)(unsigned),
@@ -227,19 +229,21 @@ json_t *data_path_json(struct control *control)
 	json_t *interfaces = json_array();
 	for (size_t i = 0; i < info.interface_count; i++)
 		json_array_append_new(interfaces, interface_json(&info.interfaces[i]));
-	json_t *verdicts = counts_json(&counters, PHX_VERDICT_COUNT, dataplane_verdict_word, dataplane_verdict_count);
-	json_t *reasons = counts_json(&counters, PHX_REASON_COUNT, dataplane_reason_word, dataplane_reason_count);
+	json_t *verdicts =
+		counts_json(&counters, PHX_VERDICT_COUNT, dataplane_verdict_word, dataplane_verdict_count);
+	json_t *reasons =
+		counts_json(&counters, PHX_REASON_COUNT, dataplane_reason_word, dataplane_reason_count);
 	json_t *flows = json_pack("{s:i, s:I, s:I, s:i}", "in_use", (int)info.flows, "opened",
-				  (json_int_t)counters.flows_opened, "closed", (json_int_t)counters.flows_closed, "max",
-				  (int)info.port_count);
+				  (json_int_t)counters.flows_opened, "closed",
+				  (json_int_t)counters.flows_closed, "max", (int)info.port_count);
 	json_t *upstreams =
 		json_pack("{s:i, s:i}", "named", (int)info.upstreams, "known", (int)info.upstreams_known);
 	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I}", "mode",
 			 mode_of(control, &info), "interfaces", interfaces, "state",
-			 (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir", info.pin_dir, "table",
-			 (int)info.table, "boot", (int)info.boot, "adopted", info.adopted, "flows", flows,
-			 "upstreams", upstreams, "verdicts", verdicts, "reasons", reasons, "ring_dropped",
-			 (json_int_t)counters.ring_dropped);
+			 (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir", info.pin_dir,
+			 "table", (int)info.table, "boot", (int)info.boot, "adopted", info.adopted, "flows",
+			 flows, "upstreams", upstreams, "verdicts", verdicts, "reasons", reasons,
+			 "ring_dropped", (json_int_t)counters.ring_dropped);
 }
 
 static json_t *by_path(const struct gateway_route_stats *all, const struct gateway_route_stats *fast,
@@ -257,9 +261,10 @@ json_t *data_path_routes_json(struct control *control)
 		struct gateway_route_stats all, fast;
 		data_path_fast_stats(control, route->slot, &fast); /* first: it must not be the larger one */
 		control->path.route_stats(control->path.context, route->slot, &all);
-		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "id", route_config_of(route)->id, "slot",
-						      (int)route->slot, "legacy", by_path(&all, &fast, PHX_LEGACY),
-						      "modern", by_path(&all, &fast, PHX_MODERN)));
+		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "id",
+						      route_config_of(route)->id, "slot", (int)route->slot,
+						      "legacy", by_path(&all, &fast, PHX_LEGACY), "modern",
+						      by_path(&all, &fast, PHX_MODERN)));
 	}
 	return list;
 }
@@ -279,7 +284,8 @@ void data_path_metrics(struct control *control, struct buf *out)
 		dataplane_info(control->plane, &info);
 		dataplane_counters(control->plane, &counters);
 	}
-	family(out, "xdp_attached", "gauge", "1 for the mode in which the fast path is attached to an interface.");
+	family(out, "xdp_attached", "gauge",
+	       "1 for the mode in which the fast path is attached to an interface.");
 	for (size_t i = 0; i < info.interface_count; i++) {
 		for (unsigned mode = DATAPLANE_NATIVE; mode <= DATAPLANE_GENERIC; mode++)
 			buf_printf(out, "phoenix_xdp_attached{interface=\"%s\",mode=\"%s\"} %d\n",
@@ -288,14 +294,16 @@ void data_path_metrics(struct control *control, struct buf *out)
 	}
 	family(out, "xdp_verdicts_total", "counter", "Packets by what the fast path did with them.");
 	for (unsigned i = 0; control->plane && i < PHX_VERDICT_COUNT; i++)
-		buf_printf(out, "phoenix_xdp_verdicts_total{verdict=\"%s\"} %" PRIu64 "\n", dataplane_verdict_word(i),
-			   dataplane_verdict_count(&counters, i));
-	family(out, "xdp_handovers_total", "counter", "Requests and connections left to the daemon, by reason.");
+		buf_printf(out, "phoenix_xdp_verdicts_total{verdict=\"%s\"} %" PRIu64 "\n",
+			   dataplane_verdict_word(i), dataplane_verdict_count(&counters, i));
+	family(out, "xdp_handovers_total", "counter",
+	       "Requests and connections left to the daemon, by reason.");
 	for (unsigned i = 1; control->plane && i < PHX_REASON_COUNT; i++)
-		buf_printf(out, "phoenix_xdp_handovers_total{reason=\"%s\"} %" PRIu64 "\n", dataplane_reason_word(i),
-			   dataplane_reason_count(&counters, i));
+		buf_printf(out, "phoenix_xdp_handovers_total{reason=\"%s\"} %" PRIu64 "\n",
+			   dataplane_reason_word(i), dataplane_reason_count(&counters, i));
 	family(out, "xdp_flows", "gauge", "Client connections that the fast path serves.");
 	buf_printf(out, "phoenix_xdp_flows %u\n", info.flows);
-	family(out, "ring_dropped_total", "counter", "Records of sampled exchanges that found no room in the ring.");
+	family(out, "ring_dropped_total", "counter",
+	       "Records of sampled exchanges that found no room in the ring.");
 	buf_printf(out, "phoenix_ring_dropped_total %" PRIu64 "\n", (uint64_t)counters.ring_dropped);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * datapath: the two paths of a request as one: the gateway's workers, and, where interfaces are configured, the
- * NIC path. What the rest of control reads are sums over both; what it writes goes to both.
+ * datapath: the two paths of a request as one: the gateway's workers, and, where interfaces are configured,
+ * the NIC path. What the rest of control reads are sums over both; what it writes goes to both.
  */
 #ifndef PHOENIX_CONTROL_DATAPATH_H
 #define PHOENIX_CONTROL_DATAPATH_H

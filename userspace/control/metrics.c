@@ -31,7 +31,8 @@ static void request_line(struct buf *out, const struct route *route, unsigned si
 			 const char *code, uint64_t count)
 {
 	buf_printf(out,
-		   "phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"%s\",code=\"%s\"} %" PRIu64 "\n",
+		   "phoenix_requests_total{route=\"%s\",backend=\"%s\",path=\"%s\",code=\"%s\"} %" PRIu64
+		   "\n",
 		   route_config_of(route)->id, sides[side], path, code, count);
 }
 
@@ -301,7 +302,8 @@ void metrics_text(struct control *control, struct buf *out)
 	{
 		struct reading *reading = &readings[count++];
 		reading->route = route;
-		data_path_fast_stats(control, route->slot, &reading->fast); /* first: it must not be the larger */
+		data_path_fast_stats(control, route->slot,
+				     &reading->fast); /* first: it must not be the larger */
 		control->path.route_stats(control->path.context, route->slot, &reading->stats);
 		facts_read(control->facts, route->slot, &reading->facts);
 	}

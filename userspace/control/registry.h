@@ -78,13 +78,13 @@ struct registry {
 	struct phx_name *names; /* what each slot is used for, kept over restarts; NULL = nobody keeps it */
 	uint32_t *remembered;	/* slots that had a name at the start, by id as in `table`; or NULL */
 	uint32_t *table;	/* open addressing: slot + 1; 0 = free */
-	uint32_t next_free;		       /* where to look for a slot first */
+	uint32_t next_free;	/* where to look for a slot first */
 };
 
 int registry_init(struct registry *registry);
 /*
- * From now on an id gets the slot that `names` (PHX_ROUTE_SLOTS, borrowed) has for it, and the next generation;
- * what is given out is written there. Before the first registry_add. -ENOMEM.
+ * From now on an id gets the slot that `names` (PHX_ROUTE_SLOTS, borrowed) has for it, and the next
+ * generation; what is given out is written there. Before the first registry_add. -ENOMEM.
  */
 int registry_remember(struct registry *registry, struct phx_name *names);
 void registry_fini(struct registry *registry);

@@ -455,11 +455,11 @@ json_t *view_data_path(struct control *control)
 			  "connect_failures", (json_int_t)stats.upstream_connect_failures, "reused",
 			  (json_int_t)stats.upstream_reused, "active", (json_int_t)stats.upstream_active,
 			  "idle", (json_int_t)stats.upstream_idle);
-	return json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}", "path", data_path_word(control), "xdp",
-			 data_path_json(control), "routes", data_path_routes_json(control), "upstreams", upstreams,
-			 "workers",
-			 (json_int_t)stats.workers, "connections", connections, "upstream_connections",
-			 upstream, "shadow_active", (json_int_t)stats.shadow_active, "buffers_starved",
+	return json_pack("{s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:I}", "path", data_path_word(control),
+			 "xdp", data_path_json(control), "routes", data_path_routes_json(control),
+			 "upstreams", upstreams, "workers", (json_int_t)stats.workers, "connections",
+			 connections, "upstream_connections", upstream, "shadow_active",
+			 (json_int_t)stats.shadow_active, "buffers_starved",
 			 (json_int_t)stats.buffers_starved);
 }
 

@@ -5,8 +5,8 @@
  * XDP by a bpf_link that is pinned: it stays when this process ends, and a new daemon swaps the program in it
  * with no packet in between. Where another XDP program has the device, libxdp's dispatcher lets both run
  * (dispatcher.c). The tc program hangs at clsact ingress with a handle of its own. What else has to be so for
- * the programs to work (forwarding on the device, SYN cookies in the kernel) is set, said, and written down in
- * phx_interfaces for whoever detaches, perhaps another process.
+ * the programs to work (forwarding on the device, SYN cookies in the kernel) is set, said, and written down
+ * in phx_interfaces for whoever detaches, perhaps another process.
  *
  * Attached is what the device says, never what a library returned.
  */
@@ -66,7 +66,8 @@ static void sysctl_need(const char *path, const char *need, uint32_t *was)
 	if (!err)
 		err = plane_sysctl_set(path, 1);
 	if (err) {
-		log_error("dataplane", "%s must be 1 (%s), and cannot be set: %s", path, need, strerror(-err));
+		log_error("dataplane", "%s must be 1 (%s), and cannot be set: %s", path, need,
+			  strerror(-err));
 		return;
 	}
 	*was = 1 + (uint32_t)value;
@@ -107,7 +108,9 @@ static int device_program(uint32_t ifindex, uint32_t *id, enum dataplane_mode *m
 	if (err)
 		return err;
 	*id = query.prog_id ? query.prog_id : query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id;
-	*mode = !*id ? DATAPLANE_OFF : query.attach_mode == XDP_ATTACHED_SKB ? DATAPLANE_GENERIC : DATAPLANE_NATIVE;
+	*mode = !*id					? DATAPLANE_OFF
+		: query.attach_mode == XDP_ATTACHED_SKB ? DATAPLANE_GENERIC
+							: DATAPLANE_NATIVE;
 	return 0;
 }
 
@@ -208,8 +211,8 @@ static bool adopt_link(const struct dataplane *plane, struct dataplane_interface
 	if (fd < 0)
 		return false;
 	bool fits = bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && info.type == BPF_LINK_TYPE_XDP &&
-		    info.xdp.ifindex == interface->ifindex && !device_program(interface->ifindex, &id, &mode) &&
-		    id == info.prog_id && mode != unwanted;
+		    info.xdp.ifindex == interface->ifindex &&
+		    !device_program(interface->ifindex, &id, &mode) && id == info.prog_id && mode != unwanted;
 	if (fits && bpf_link_update(fd, plane->programs.xdp, NULL) == 0) {
 		interface->adopted = true;
 	} else {
@@ -239,7 +242,8 @@ static int attach_in(const struct dataplane *plane, struct dataplane_interface *
 		     enum dataplane_mode mode, bool dispatcher)
 {
 	const struct plane_settings *settings = &plane->settings;
-	int err = dispatcher ? dispatcher_attach(settings->pin_dir, settings->port_last - settings->port_first + 1u,
+	int err = dispatcher ? dispatcher_attach(settings->pin_dir,
+						 settings->port_last - settings->port_first + 1u,
 						 interface->ifindex, mode == DATAPLANE_GENERIC)
 			     : new_link(plane, interface, mode);
 	uint32_t want = program_id(plane->programs.xdp, NULL), id = 0;
@@ -324,7 +328,7 @@ static int detach_tc(uint32_t ifindex, bool clsact)
 static int attach_failed(struct dataplane_interface *interface, int err)
 {
 	snprintf(interface->error, sizeof(interface->error), "%s",
-		 err == -EBUSY	      ? "another XDP program is attached, and libxdp's dispatcher does not load"
+		 err == -EBUSY ? "another XDP program is attached, and libxdp's dispatcher does not load"
 		 : err == -EOPNOTSUPP ? "the driver does not take XDP in this mode"
 		 : err == -EPERM      ? "not permitted: needs root (CAP_NET_ADMIN, CAP_BPF)"
 				      : strerror(-err));
@@ -354,7 +358,8 @@ static int attach_interface(struct dataplane *plane, struct dataplane_interface 
 		err = -errno;
 	if (err) {
 		struct buf ignored = {0};
-		plane_detach_interface(plane->settings.pin_dir, &plane->maps, interface->ifindex, &what, &ignored);
+		plane_detach_interface(plane->settings.pin_dir, &plane->maps, interface->ifindex, &what,
+				       &ignored);
 		buf_fini(&ignored);
 		interface->mode = DATAPLANE_OFF;
 		return attach_failed(interface, err);
@@ -423,10 +428,12 @@ static void detach_others(struct dataplane *plane)
 		if (bpf_map_lookup_elem(plane->maps.fd[PLANE_MAP_interfaces], &found[i], &what))
 			continue;
 		if (plane_detach_interface(plane->settings.pin_dir, &plane->maps, found[i], &what, &why))
-			log_error("dataplane", "cannot detach from an interface that is not configured any more: %s",
+			log_error("dataplane",
+				  "cannot detach from an interface that is not configured any more: %s",
 				  buf_cstr(&why));
 		else
-			log_info("dataplane", "%s: detached, it is not in xdp.interfaces any more", what.name);
+			log_info("dataplane", "%s: detached, it is not in xdp.interfaces any more",
+				 what.name);
 		buf_fini(&why);
 	}
 }

@@ -42,10 +42,12 @@ static int settings_init(struct plane_settings *settings, const struct config *c
 		.body_max_bytes = config->limits.body_bytes,
 		.names = calloc(count + 1, sizeof(char *)),
 	};
-	bool failed = !settings->pin_dir || !settings->names ||
-		      port_range_parse(slice_str(config->xdp.ports), &settings->port_first, &settings->port_last);
+	bool failed =
+		!settings->pin_dir || !settings->names ||
+		port_range_parse(slice_str(config->xdp.ports), &settings->port_first, &settings->port_last);
 	for (; !failed && settings->name_count < count; settings->name_count++) {
-		settings->names[settings->name_count] = strdup(config->xdp.interfaces.items[settings->name_count]);
+		settings->names[settings->name_count] =
+			strdup(config->xdp.interfaces.items[settings->name_count]);
 		failed = !settings->names[settings->name_count];
 	}
 	if (!failed)
@@ -64,16 +66,19 @@ static int check_ports(const struct plane_settings *settings, const struct confi
 	if (file)
 		fclose(file);
 	if (read && settings->port_first <= high && low <= settings->port_last) {
-		buf_printf(why,
-			   "xdp.ports %u-%u overlaps net.ipv4.ip_local_port_range (%u-%u), from which the kernel takes "
-			   "ports for its own connections; choose another range in xdp.ports, or set the sysctl",
-			   settings->port_first, settings->port_last, low, high);
+		buf_printf(
+			why,
+			"xdp.ports %u-%u overlaps net.ipv4.ip_local_port_range (%u-%u), from which the "
+			"kernel takes "
+			"ports for its own connections; choose another range in xdp.ports, or set the sysctl",
+			settings->port_first, settings->port_last, low, high);
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
 		uint16_t port = config->listen[i].port;
 		if (port >= settings->port_first && port <= settings->port_last) {
-			buf_printf(why, "xdp.ports %u-%u contains the port of listen %s; choose another range",
+			buf_printf(why,
+				   "xdp.ports %u-%u contains the port of listen %s; choose another range",
 				   settings->port_first, settings->port_last, config->listen[i].text);
 			return -EINVAL;
 		}
@@ -138,7 +143,8 @@ int dataplane_open(const struct config *config, struct dataplane **out, struct b
 		return err;
 	}
 	find_table(plane);
-	log_info("dataplane", "%s in %s", plane->adopted ? "maps of an earlier daemon adopted" : "new maps made",
+	log_info("dataplane", "%s in %s",
+		 plane->adopted ? "maps of an earlier daemon adopted" : "new maps made",
 		 plane->settings.pin_dir);
 	*out = plane;
 	return 0;

@@ -7,8 +7,8 @@
  * lies in maps that are pinned in a bpf file system, and outlives this process: a daemon that ends, in
  * whatever way, leaves the fast path running, and the next one adopts programs, maps and flows.
  *
- * The policy is one of these maps: struct policy points into it, so REST, the arbiter and `bpftool map update`
- * write the same word, and both paths read it.
+ * The policy is one of these maps: struct policy points into it, so REST, the arbiter and `bpftool map
+ * update` write the same word, and both paths read it.
  */
 #ifndef PHOENIX_DATAPLANE_H
 #define PHOENIX_DATAPLANE_H
@@ -22,8 +22,9 @@ struct dataplane;
 
 /* What only start-up can know; borrowed during the call. */
 struct dataplane_start {
-	const struct policy *policy;   /* seed and key as they are to be: written to where the programs read them */
-	const char *const *listen;     /* bound addresses: "192.0.2.1:80", "0.0.0.0:80", "[::]:80" */
+	const struct policy
+		*policy; /* seed and key as they are to be: written to where the programs read them */
+	const char *const *listen; /* bound addresses: "192.0.2.1:80", "0.0.0.0:80", "[::]:80" */
 	size_t listen_count;
 };
 

@@ -56,7 +56,9 @@ int plane_pin_dir(const char *pin_dir, struct buf *why)
 	size_t len = strlen(BPFFS);
 	if (strncmp(pin_dir, BPFFS "/", len + 1) == 0 && !is_bpffs(BPFFS)) {
 		if (mount("bpf", BPFFS, "bpf", 0, NULL)) {
-			buf_printf(why, "xdp.pin_dir %s: no bpf file system at " BPFFS " and none can be mounted: %s",
+			buf_printf(why,
+				   "xdp.pin_dir %s: no bpf file system at " BPFFS
+				   " and none can be mounted: %s",
 				   pin_dir, strerror(errno));
 			return -errno;
 		}
@@ -119,8 +121,9 @@ static bool config_differs(const struct bpf_map *map, const struct plane_load *l
 	if (err)
 		snprintf(out, size, "phx_config cannot be read");
 	else if (config.abi != PHX_ABI)
-		snprintf(out, size, config.abi ? "they are of ABI %u, this build is of ABI %u"
-					       : "an earlier start was interrupted (ABI %u, wanted %u)",
+		snprintf(out, size,
+			 config.abi ? "they are of ABI %u, this build is of ABI %u"
+				    : "an earlier start was interrupted (ABI %u, wanted %u)",
 			 config.abi, PHX_ABI);
 	else if (config.port_first != load->port_first)
 		snprintf(out, size, "they begin at port %u, xdp.ports says %u", config.port_first,
@@ -175,7 +178,8 @@ static bool adopt_or_replace(struct phoenix_bpf *skeleton, const struct plane_lo
 	if (!differs)
 		return any;
 	log_warn("dataplane",
-		 "the maps in %s cannot be adopted: %s; they are replaced, and connections on the fast path break",
+		 "the maps in %s cannot be adopted: %s; they are replaced, and connections on the fast path "
+		 "break",
 		 load->pin_dir, what);
 	put_aside(skeleton, PINS_ASIDE);
 	return false;
@@ -222,11 +226,13 @@ static int fill(struct phoenix_bpf *skeleton, const struct plane_load *load)
 static int load_failed(int err, struct buf *why)
 {
 	if (err == -EPERM || err == -EACCES)
-		buf_printf(why, "the fast path cannot be loaded: %s; it needs root (CAP_BPF, CAP_NET_ADMIN, "
-				"CAP_PERFMON)",
+		buf_printf(why,
+			   "the fast path cannot be loaded: %s; it needs root (CAP_BPF, CAP_NET_ADMIN, "
+			   "CAP_PERFMON)",
 			   strerror(-err));
 	else
-		buf_printf(why, "the fast path cannot be loaded: %s; it needs Linux 6.9 with BTF", strerror(-err));
+		buf_printf(why, "the fast path cannot be loaded: %s; it needs Linux 6.9 with BTF",
+			   strerror(-err));
 	struct slice rest = slice_str(kernel_text), line;
 	while (slice_split(&rest, '\n', &line)) {
 		if (line.len)

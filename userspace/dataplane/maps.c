@@ -25,6 +25,7 @@ static size_t map_bytes(const struct bpf_map_info *info)
 	return (bytes + page - 1) / page * page;
 }
 
+/* *memory: where it is mapped; `memory` NULL: not at all. */
 static int map_open(struct plane_maps *maps, unsigned map, const char *pin_dir, void **memory)
 {
 	char path[256];
@@ -57,9 +58,12 @@ int plane_maps_open(const char *pin_dir, struct plane_maps *maps)
 	int err = 0;
 	for (unsigned i = 0; i < PLANE_MAP_COUNT; i++)
 		new.fd[i] = -1;
+	void *at;
 #define X(name, type)                                                                                        \
 	if (!err)                                                                                            \
-		err = map_open(&new, PLANE_MAP_##name, pin_dir, (void **)&new.name);
+		err = map_open(&new, PLANE_MAP_##name, pin_dir, &at);                                        \
+	if (!err)                                                                                            \
+		new.name = at;
 	PLANE_MAPPED(X)
 #undef X
 #define X(name)                                                                                              \

@@ -28,16 +28,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TICK_NS		 NS_PER_SEC
-#define RESOLVE_NS	 (10 * NS_PER_SEC)
-#define CHANGE_US	 2000 /* a program runs for microseconds */
-#define SOURCE_KEEP_NS	 (120 * NS_PER_SEC)
-#define ADDRESSES_MAX	 8
-#define LISTEN_KEYS_MAX	 256
-#define EGRESS_MAX	 256
-#define MTU_MAX		 1500u /* the programs look at no longer frames, see PHX_FRAME_BYTES */
-#define HEADERS4	 40u
-#define HEADERS6	 60u
+#define TICK_NS		NS_PER_SEC
+#define RESOLVE_NS	(10 * NS_PER_SEC)
+#define CHANGE_US	2000 /* a program runs for microseconds */
+#define SOURCE_KEEP_NS	(120 * NS_PER_SEC)
+#define ADDRESSES_MAX	8
+#define LISTEN_KEYS_MAX 256
+#define EGRESS_MAX	256
+#define MTU_MAX		1500u /* the programs look at no longer frames, see PHX_FRAME_BYTES */
+#define HEADERS4	40u
+#define HEADERS6	60u
 
 struct plane_upstream {
 	char *host; /* NULL: the index is free */
@@ -121,10 +121,12 @@ uint32_t plane_upstream_index(struct plane_upstreams *upstreams, const char *hos
 	pthread_mutex_lock(&upstreams->plane->mutex);
 	for (uint32_t i = 0; i < PHX_UPSTREAMS && found == PHX_NO_UPSTREAM; i++) {
 		const struct plane_upstream *have = &upstreams->list[i];
-		if (have->host ? have->port == port && strcmp(have->host, host) == 0 : entries[i].name == name)
+		if (have->host ? have->port == port && strcmp(have->host, host) == 0
+			       : entries[i].name == name)
 			found = i;
 		/* Rather one that no earlier daemon used. */
-		else if (is_free(upstreams, i) && (free == PHX_NO_UPSTREAM || (entries[free].name && !entries[i].name)))
+		else if (is_free(upstreams, i) &&
+			 (free == PHX_NO_UPSTREAM || (entries[free].name && !entries[i].name)))
 			free = i;
 	}
 	if (found == PHX_NO_UPSTREAM)
@@ -196,7 +198,8 @@ static void sources_load(struct plane_upstreams *upstreams, uint64_t now_ns)
 {
 	struct phx_listen_key key, next;
 	int fd = upstreams->plane->maps.fd[PLANE_MAP_sources];
-	for (int end = bpf_map_get_next_key(fd, NULL, &next); !end; end = bpf_map_get_next_key(fd, &key, &next)) {
+	for (int end = bpf_map_get_next_key(fd, NULL, &next); !end;
+	     end = bpf_map_get_next_key(fd, &key, &next)) {
 		key = next;
 		source_used(upstreams, &key.addr, (uint16_t)key.port, now_ns);
 	}
@@ -216,8 +219,8 @@ static void entry_set(struct plane_upstreams *upstreams, uint32_t index, const s
 	struct phx_upstream *entry = &upstreams->plane->maps.upstreams[index];
 	const struct plane_upstream *upstream = &upstreams->list[index];
 	uint64_t name = name_hash(upstream->host, upstream->port);
-	if (addr_equal(&entry->addr, addr) && addr_equal(&entry->source, source) && entry->port == upstream->port &&
-	    entry->name == name) {
+	if (addr_equal(&entry->addr, addr) && addr_equal(&entry->source, source) &&
+	    entry->port == upstream->port && entry->name == name) {
 		if (!(entry->flags & PHX_UPSTREAM_KNOWN))
 			set_flags(entry, 0, PHX_UPSTREAM_KNOWN);
 		return;
@@ -242,7 +245,8 @@ static void entry_clear(struct plane_upstreams *upstreams, uint32_t index, const
 	set_flags(&upstreams->plane->maps.upstreams[index], PHX_UPSTREAM_KNOWN, 0);
 	if (strcmp(upstream->told, why) != 0) {
 		snprintf(upstream->told, sizeof(upstream->told), "%s", why);
-		log_info("dataplane", "upstream %s:%u: %s; the daemon serves it", upstream->host, upstream->port, why);
+		log_info("dataplane", "upstream %s:%u: %s; the daemon serves it", upstream->host,
+			 upstream->port, why);
 	}
 }
 
@@ -290,7 +294,8 @@ static void upstream_refresh(struct plane_upstreams *upstreams, uint32_t index, 
 		char name[IF_NAMESIZE] = "?";
 		if_indextoname(route.ifindex, name);
 		snprintf(why, sizeof(why),
-			 route.unicast ? "reached by %s, which has no fast path" : "is this machine (%s)", name);
+			 route.unicast ? "reached by %s, which has no fast path" : "is this machine (%s)",
+			 name);
 		entry_clear(upstreams, index, why);
 		return;
 	}
@@ -307,8 +312,8 @@ static void take_addresses(struct plane_upstream *upstream, const struct addrinf
 	uint32_t n = 0;
 	for (const struct addrinfo *a = found; a && n < ADDRESSES_MAX; a = a->ai_next) {
 		if (a->ai_family == AF_INET)
-			upstream->addresses[n++] =
-				phx_addr_v4(((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr.s_addr);
+			upstream->addresses[n++] = phx_addr_v4(
+				((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr.s_addr);
 		else if (a->ai_family == AF_INET6)
 			memcpy(&upstream->addresses[n++],
 			       &((const struct sockaddr_in6 *)(const void *)a->ai_addr)->sin6_addr, 16);
@@ -363,7 +368,8 @@ static void egress_vlans(struct plane_upstreams *upstreams)
 }
 
 /* Makes a hash map hold exactly these keys and values. */
-static void map_sync(int fd, size_t key_size, size_t value_size, const void *keys, const void *values, size_t count)
+static void map_sync(int fd, size_t key_size, size_t value_size, const void *keys, const void *values,
+		     size_t count)
 {
 	char key[64], gone[64][64];
 	size_t gone_count;
@@ -382,8 +388,8 @@ static void map_sync(int fd, size_t key_size, size_t value_size, const void *key
 			bpf_map_delete_elem(fd, gone[i]);
 	} while (gone_count == 64);
 	for (size_t i = 0; i < count; i++)
-		bpf_map_update_elem(fd, (const char *)keys + i * key_size, (const char *)values + i * value_size,
-				    BPF_ANY);
+		bpf_map_update_elem(fd, (const char *)keys + i * key_size,
+				    (const char *)values + i * value_size, BPF_ANY);
 }
 
 static void egress_refresh(struct plane_upstreams *upstreams)
@@ -403,8 +409,8 @@ static void egress_refresh(struct plane_upstreams *upstreams)
 			mtu = interface.mtu;
 	}
 	egress_vlans(upstreams);
-	map_sync(plane->maps.fd[PLANE_MAP_egress], sizeof(uint32_t), sizeof(struct phx_egress), upstreams->egress_key,
-		 upstreams->egress, upstreams->egress_count);
+	map_sync(plane->maps.fd[PLANE_MAP_egress], sizeof(uint32_t), sizeof(struct phx_egress),
+		 upstreams->egress_key, upstreams->egress, upstreams->egress_count);
 	__atomic_store_n(&plane->maps.config->mss4, mtu - HEADERS4, __ATOMIC_RELAXED);
 	__atomic_store_n(&plane->maps.config->mss6, mtu - HEADERS6, __ATOMIC_RELAXED);
 }
@@ -447,9 +453,11 @@ static void listen_add_all(struct listen_keys *keys, int family, uint32_t port)
 		if (!a->ifa_addr || a->ifa_addr->sa_family != family)
 			continue;
 		if (family == AF_INET)
-			addr = phx_addr_v4(((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr.s_addr);
+			addr = phx_addr_v4(
+				((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr.s_addr);
 		else
-			memcpy(&addr, &((const struct sockaddr_in6 *)(const void *)a->ifa_addr)->sin6_addr, 16);
+			memcpy(&addr, &((const struct sockaddr_in6 *)(const void *)a->ifa_addr)->sin6_addr,
+			       16);
 		listen_add(keys, &addr, port);
 	}
 	freeifaddrs(list);
@@ -485,8 +493,8 @@ static void listen_refresh(struct dataplane *plane)
 		listen_expand(&keys, plane->listen[i]);
 	for (size_t i = 0; i < keys.count; i++)
 		ones[i] = 1;
-	map_sync(plane->maps.fd[PLANE_MAP_listen], sizeof(struct phx_listen_key), sizeof(uint32_t), keys.key, ones,
-		 keys.count);
+	map_sync(plane->maps.fd[PLANE_MAP_listen], sizeof(struct phx_listen_key), sizeof(uint32_t), keys.key,
+		 ones, keys.count);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------ */

@@ -33,7 +33,8 @@ static void add_address(struct request *request, unsigned short type, const stru
 {
 	bool v4 = phx_addr_is_v4(address);
 	unsigned short len = v4 ? 4 : 16;
-	struct rtattr *attribute = (struct rtattr *)((char *)request + NLMSG_ALIGN(request->header.nlmsg_len));
+	struct rtattr *attribute =
+		(struct rtattr *)((char *)request + NLMSG_ALIGN(request->header.nlmsg_len));
 	attribute->rta_type = type;
 	attribute->rta_len = (unsigned short)RTA_LENGTH(len);
 	memcpy(RTA_DATA(attribute), v4 ? &address->word[3] : &address->word[0], len);

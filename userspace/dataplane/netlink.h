@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* netlink: the few questions that the NIC path asks the kernel's routing (rtnetlink(7)). One thread at a time. */
+/* netlink: the few questions that the NIC path asks the kernel's routing (rtnetlink(7)). One thread at a
+ * time. */
 #ifndef PHOENIX_DATAPLANE_NETLINK_H
 #define PHOENIX_DATAPLANE_NETLINK_H
 

@@ -34,7 +34,8 @@ static void copy_bytes(__u8 *to, size_t size, struct slice from)
 	memcpy(to, from.ptr ? from.ptr : "", from.len < size ? from.len : size);
 }
 
-static void fill_entry(struct phx_entry *out, const struct router_entry *entry, const struct dataplane_route *route,
+static void fill_entry(struct phx_entry *out, const struct router_entry *entry,
+		       const struct dataplane_route *route,
 		       uint32_t (*upstream)(void *context, const char *host, uint16_t port), void *context)
 {
 	const struct route_config *config = route->config;
@@ -97,9 +98,10 @@ int plane_table_build(struct plane_table *table, uint32_t number, const struct d
 		goto out;
 	for (uint32_t i = 0; router_entry(router, i, &entry); i++) {
 		if (entry.nth >= PHX_CHAIN) {
-			buf_printf(why, "more than %u routes have the path of \"%s\" (%s), the fast path takes %u",
-				   PHX_CHAIN, routes[entry.route].config->id, routes[entry.route].config->path,
-				   PHX_CHAIN);
+			buf_printf(why,
+				   "more than %u routes have the path of \"%s\" (%s), the fast path takes %u",
+				   PHX_CHAIN, routes[entry.route].config->id,
+				   routes[entry.route].config->path, PHX_CHAIN);
 			err = -E2BIG;
 			goto out;
 		}
@@ -137,7 +139,8 @@ static void delete_entries(const struct dataplane *plane, uint32_t keep)
 	int fd = plane->maps.fd[PLANE_MAP_entries];
 	struct phx_entry_key key, next, *old = NULL;
 	size_t count = 0, cap = 0;
-	for (int end = bpf_map_get_next_key(fd, NULL, &next); !end; end = bpf_map_get_next_key(fd, &key, &next)) {
+	for (int end = bpf_map_get_next_key(fd, NULL, &next); !end;
+	     end = bpf_map_get_next_key(fd, &key, &next)) {
 		key = next;
 		if (key.table == keep)
 			continue;
@@ -160,8 +163,8 @@ static int write_table(struct dataplane *plane, const struct plane_table *table)
 	if (bpf_map_update_elem(plane->maps.fd[PLANE_MAP_shapes], &at, &table->shapes, BPF_ANY))
 		return -errno;
 	for (size_t i = 0; i < table->count; i++) {
-		if (bpf_map_update_elem(plane->maps.fd[PLANE_MAP_entries], &table->keys[i], &table->entries[i],
-					BPF_ANY))
+		if (bpf_map_update_elem(plane->maps.fd[PLANE_MAP_entries], &table->keys[i],
+					&table->entries[i], BPF_ANY))
 			return -errno;
 	}
 	return 0;
