@@ -27,7 +27,7 @@ ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -
 LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
 BPFTOOL  ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-pointer-sign \
-            -Iinclude -I/usr/include/$(shell $(CC) -dumpmachine)
+            -Iinclude -I/usr/include/$(shell uname -m)-linux-gnu
 ifdef DEBUG
 CFLAGS   := -O0 -g3
 endif
