@@ -253,6 +253,8 @@ __noinline int steer(int peek)
 	if (!w || !config)
 		return PHX_REASON_NO_TABLE;
 	w->slot = PHX_SLOT_NONE;
+	w->upstream = PHX_NO_UPSTREAM;
+	w->side = PHX_LEGACY;
 	w->drawn = ~0ULL;
 	__u32 reason = read_request(w, config);
 	if (reason)
