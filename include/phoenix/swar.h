@@ -41,9 +41,9 @@ static inline __u64 phx_lower_all(__u64 word)
 /* How many of the eight bytes come before the first marked one. */
 static inline __u32 phx_before_first(__u64 mask)
 {
-	/* The lowest set bit alone, less one: ones below it. Their number by multiplication would be no
-	 * faster than this; BPF has no instruction that counts zeros. */
-	__u64 below = (mask & -mask) - 1;
+	/* The lowest mark moved to its byte's lowest bit, less one: ones in all bytes before it, which the
+	 * multiplication adds up. BPF has no instruction that counts zeros. */
+	__u64 below = ((mask & -mask) >> 7) - 1;
 	if (!mask)
 		return 8;
 	return (__u32)(((below & PHX_ONES) * PHX_ONES) >> 56);
