@@ -23,7 +23,8 @@ gateway   base io http gateway .
 store     base io http store .
 control   base io http dataplane gateway judge store control .
 admin     base io http control admin .
-ctl       base http ctl .
+trafficgen base http judge trafficgen .
+ctl       base http trafficgen ctl .
 main      base io http dataplane gateway judge store control admin .
 '
 # header of a library | the folders that may see it

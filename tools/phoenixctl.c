@@ -72,6 +72,7 @@ static int connect_daemon(struct ctl *ctl, const struct ctl_line *line)
 
 	if (!admin)
 		admin = env && *env ? env : DEFAULT_ADMIN;
+	ctl->admin = admin;
 	int status = find_token(ctl, line, &token);
 	if (status == CTL_DONE) {
 		status = client_open(admin, token.len ? buf_cstr(&token) : NULL, &interrupted, &ctl->client,

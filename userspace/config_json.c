@@ -38,7 +38,7 @@ struct json_reader {
 	struct position position;
 	struct json_tokens tokens;
 	struct buf decoded;
-	uint32_t ends[TREE_DEPTH_MAX]; /* index of the token after each open container */
+	uint32_t ends[TREE_DEPTH_CEILING]; /* index of the token after each open container */
 };
 
 /* A string's content; false when it is not Unicode text or memory ran out (reported). */
@@ -100,8 +100,8 @@ static int report_syntax(struct json_reader *reader, int err, const struct json_
 	}
 	struct mark at = locate(&reader->position, error->offset);
 	if (error->limit)
-		report_error(report, at, "%s (at most %d levels and %d values are possible)", error->reason,
-			     TREE_DEPTH_MAX, TREE_NODES_MAX);
+		report_error(report, at, "%s (at most %u levels and %d values are possible)", error->reason,
+			     reader->tree->depth_max, TREE_NODES_MAX);
 	else
 		report_error(report, at, "not JSON: %s", error->reason);
 	return -EINVAL;
@@ -109,7 +109,7 @@ static int report_syntax(struct json_reader *reader, int err, const struct json_
 
 int config_json_read(struct tree *tree, struct slice text)
 {
-	const struct json_limits limits = {.depth = TREE_DEPTH_MAX, .tokens = 2 * TREE_NODES_MAX};
+	const struct json_limits limits = {.depth = tree->depth_max, .tokens = 2 * TREE_NODES_MAX};
 	/* RFC 8259 8.1 lets a parser ignore a byte order mark; editors on some systems write one. */
 	if (slice_starts(text, SLICE("\xef\xbb\xbf")))
 		text = slice_of(text.ptr + 3, text.len - 3);

@@ -16,7 +16,7 @@ struct tree_chunk {
 
 void tree_init(struct tree *tree, struct report *report)
 {
-	*tree = (struct tree){.report = report};
+	*tree = (struct tree){.report = report, .depth_max = TREE_DEPTH_MAX};
 }
 
 void tree_fini(struct tree *tree)
@@ -120,8 +120,8 @@ int tree_scalar(struct tree *tree, struct mark at, enum node_kind kind, struct s
 
 int tree_open(struct tree *tree, struct mark at, enum node_kind kind)
 {
-	if (tree->depth == TREE_DEPTH_MAX) {
-		report_error(tree->report, at, "nested deeper than %d levels", TREE_DEPTH_MAX);
+	if (tree->depth == tree->depth_max) {
+		report_error(tree->report, at, "nested deeper than %u levels", tree->depth_max);
 		return -EINVAL;
 	}
 	struct node *node;

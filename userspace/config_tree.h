@@ -17,6 +17,7 @@
 
 #define TREE_FILE_BYTES_MAX (16u << 20)
 #define TREE_DEPTH_MAX	    32
+#define TREE_DEPTH_CEILING  128 /* of tree.depth_max */
 #define TREE_NODES_MAX	    2000000
 
 enum node_kind { NODE_NULL, NODE_BOOL, NODE_NUMBER, NODE_STRING, NODE_LIST, NODE_MAP };
@@ -37,8 +38,8 @@ struct tree {
 	struct report *report;
 	struct tree_chunk *chunks;
 	struct node *root; /* NULL until the first value */
-	struct node *open[TREE_DEPTH_MAX];
-	unsigned depth;
+	struct node *open[TREE_DEPTH_CEILING];
+	unsigned depth, depth_max; /* TREE_DEPTH_MAX, unless a reader of other documents says otherwise */
 	size_t nodes;
 	struct slice key; /* of the next value */
 	struct mark key_at;

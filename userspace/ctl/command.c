@@ -192,7 +192,7 @@ static int check_line(struct ctl_line *line, struct buf *why)
 	struct quoted keep;
 
 	for (size_t i = 0; i < OPTION_COUNT; i++)
-		if (line->options[i] && !((command->options | OPTIONS_ALWAYS) & (UINT32_C(1) << i))) {
+		if (line->options[i] && !((command->options | OPTIONS_ALWAYS) & (UINT64_C(1) << i))) {
 			buf_printf(why, "\"%s\" does not take the option --%s", command->words,
 				   options[i].word);
 			return CTL_USAGE;
@@ -288,11 +288,11 @@ static void help_command_row(const struct ctl_command *command, struct buf *out)
 	help_row(out, left, (size_t)len, command->help);
 }
 
-static void help_options(uint32_t which, struct buf *out)
+static void help_options(uint64_t which, struct buf *out)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		char left[96], letter[8] = "    ";
-		if (!(which & (UINT32_C(1) << i)))
+		if (!(which & (UINT64_C(1) << i)))
 			continue;
 		if (options[i].letter)
 			snprintf(letter, sizeof(letter), "-%c, ", options[i].letter);
@@ -344,7 +344,7 @@ static void completion_case(const struct ctl_command *command, struct buf *out)
 {
 	buf_printf(out, "\t\"%s\")\n\t\toptions=\"", command->words);
 	for (size_t i = 0; i < OPTION_COUNT; i++)
-		if ((command->options | OPTIONS_ALWAYS) & (UINT32_C(1) << i))
+		if ((command->options | OPTIONS_ALWAYS) & (UINT64_C(1) << i))
 			buf_printf(out, "--%s ", options[i].word);
 	buf_append_str(out, "\"\n");
 	if (strstr(command->arguments, "ROUTE"))

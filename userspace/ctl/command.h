@@ -33,7 +33,18 @@
 	X(PATH, "path", 0, "PATH", "of the new route: /users, /users/* or /users/{id}")                      \
 	X(LEGACY_URL, "legacy-url", 0, "URL", "where the legacy service is")                                 \
 	X(MODERN_URL, "modern-url", 0, "URL", "where the modern service is")                                 \
-	X(WEIGHT, "weight", 0, "WEIGHT", "share of the modern service at first (default: 0)")
+	X(WEIGHT, "weight", 0, "WEIGHT", "share of the modern service at first (default: 0)")                \
+	X(FROM, "from", 0, "SOURCE", "route, samples, access-log, openapi, har or scenario")                 \
+	X(ROUTE, "route", 0, "ROUTE", "only requests that this route takes")                                 \
+	X(EXPORT, "export", 0, "k6", "write a k6 script instead")                                            \
+	X(OUT, "out", 0, "FILE", "write it to FILE (default: stdout)")                                       \
+	X(UNSAFE, "unsafe", 0, NULL, "also requests that may change data (POST, PUT, PATCH, DELETE)")        \
+	X(HOST, "host", 0, "HOST", "of a HAR file, only requests to this host (default: the most asked)")    \
+	X(RATE, "rate", 0, "N", "requests a second")                                                         \
+	X(DURATION, "duration", 0, "TIME", "how long (30s, 5m)")                                             \
+	X(URL, "url", 0, "URL", "where to send (default: where the gateway listens)")                        \
+	X(REQUESTS, "requests", 0, "N", "send at most this many")                                            \
+	X(CONNECTIONS, "connections", 0, "N", "connections to send over")
 
 enum ctl_option {
 #define X(name, word, letter, value, help) OPTION_##name,
@@ -42,7 +53,7 @@ enum ctl_option {
 		OPTION_COUNT
 };
 
-#define OPTION_BIT(name) (UINT32_C(1) << OPTION_##name)
+#define OPTION_BIT(name) (UINT64_C(1) << OPTION_##name)
 /* Every command takes these; the second set is for those that talk to the daemon. */
 #define OPTIONS_ALWAYS OPTION_BIT(HELP)
 #define OPTIONS_DAEMON (OPTION_BIT(ADMIN) | OPTION_BIT(TOKEN_FILE))
@@ -63,7 +74,7 @@ struct ctl_line {
 struct ctl_command {
 	const char *words;     /* "route add" */
 	const char *arguments; /* "ROUTE [POINTER]...": gives the counts, the help and the completion */
-	uint32_t options;      /* OPTION_BIT()s besides OPTIONS_ALWAYS */
+	uint64_t options;      /* OPTION_BIT()s besides OPTIONS_ALWAYS */
 	const char *help;      /* one line */
 	const char *more;      /* paragraphs for `help COMMAND`; NULL = none */
 	int (*run)(struct ctl *ctl, const struct ctl_line *line); /* returns an exit status */
@@ -75,6 +86,7 @@ extern const struct ctl_command ctl_commands[];
 /* What a handler works with. */
 struct ctl {
 	struct client *client; /* NULL for commands without OPTIONS_DAEMON */
+	const char *admin;     /* the daemon's address; NULL likewise */
 	struct style out, err; /* of stdout and stderr */
 	bool json;	       /* -o json */
 	const volatile sig_atomic_t *interrupted;

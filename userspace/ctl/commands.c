@@ -60,6 +60,26 @@ const struct ctl_command ctl_commands[] = {
 	 "With -f it goes on as events happen and survives a restart of the daemon; with -o json then one\n"
 	 "event a line.",
 	 run_events},
+	{"traffic generate", "[FILE]",
+	 READ | OPTION_BIT(FROM) | OPTION_BIT(ROUTE) | OPTION_BIT(EXPORT) | OPTION_BIT(OUT) |
+		 OPTION_BIT(UNSAFE) | OPTION_BIT(HOST) | OPTION_BIT(RATE) | OPTION_BIT(DURATION) |
+		 OPTION_BIT(LIMIT),
+	 "make a traffic scenario from what there is",
+	 "--from access-log, openapi, har and scenario read FILE (- is stdin); --from route and samples ask "
+	 "the\n"
+	 "daemon and need --route. What cannot be used is left out and counted on stderr. The scenario is "
+	 "JSON\n"
+	 "for phoenix-traffic, meant to be read and edited; with --export k6 it is the same as a k6 script.\n"
+	 "With --out and -o json a summary goes to stdout. -n limits the kinds of requests (default 100).",
+	 run_traffic_generate},
+	{"traffic run", "FILE",
+	 READ | OPTION_BIT(URL) | OPTION_BIT(RATE) | OPTION_BIT(DURATION) | OPTION_BIT(REQUESTS) |
+		 OPTION_BIT(CONNECTIONS) | OPTION_BIT(OUT),
+	 "send a scenario through the gateway; both must count the same",
+	 "It becomes phoenix-traffic, which marks every request as synthetic and compares its count with "
+	 "the\n"
+	 "gateway's, route by route; --out writes the report as JSON. Exit 20 when a threshold was crossed.",
+	 run_traffic_run},
 	{"config check", "FILE", OPTION_BIT(OUTPUT),
 	 "check a configuration file; needs no daemon (exit 0 or 3)", NULL, run_config_check},
 	{"config show", "", READ, "the configuration in effect, with every default", NULL, run_config_show},

@@ -13,6 +13,7 @@
 	X(NOT_PERMITTED, 6, "not permitted")                                                                 \
 	X(ROLLED_BACK, 10, "rolled back while waiting")                                                      \
 	X(TIMED_OUT, 12, "the time given with --timeout is over")                                            \
+	X(THRESHOLD, 20, "thresholds of a traffic run were crossed")                                         \
 	X(INTERRUPTED, 130, "interrupted while waiting")
 
 enum ctl_exit {

@@ -1,0 +1,810 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * collect: see collect.h.
+ *
+ * A kind is found by its key: method, path with "\1" for each place that holds an id, the query's names, and
+ * the body. Everything that is kept is counted against one budget; which rows are kept (reservoir sampling,
+ * Vitter's algorithm R) depends on nothing but the input, so the same log gives the same scenario.
+ */
+#include "trafficgen/collect.h"
+
+#include "base/siphash.h"
+
+#include <phoenix/split.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define SEGMENTS_MAX   64
+#define COLUMNS_MAX    64
+#define PLACE	       '\1' /* cannot be in a target that plan_takes() let pass */
+#define MERGES_MAX     4
+#define MERGE_SEGMENTS 8 /* only the first ones of a path can become places by their many words */
+#define KINDS_ROOM     (COLLECT_KINDS_MAX * 2) /* merged kinds come on top */
+#define SLOTS	       65536u		       /* of the hash table; more than twice COLLECT_KINDS_MAX */
+
+struct row {
+	char *values; /* columns one after another, each with its NUL */
+	size_t bytes;
+};
+
+struct kind {
+	char *key;
+	size_t key_len;
+	char *method, *path, *query; /* path: with PLACE; query: "a&b", "" when there is none */
+	json_t *headers;
+	char *body; /* NULL = none */
+	size_t body_len;
+	bool body_is_json;
+	uint64_t count, good;	   /* records; of these not answered with 5xx */
+	uint16_t status[600 / 10]; /* bit map: 10 a word */
+	struct row rows[COLLECT_ROWS_MAX];
+	unsigned row_count;
+	uint64_t rows_seen;
+	bool merged;
+};
+
+struct collection {
+	struct plan *plan;
+	struct kind **kinds;
+	size_t count;
+	uint32_t *slots; /* index + 1 */
+	size_t bytes;
+	uint64_t first_ms, last_ms, timed;
+	uint8_t hash_key[SIPHASH_KEY_SIZE];
+};
+
+/* --- what an id looks like -------------------------------------------------------------------------------
+ */
+
+static bool all_of(struct slice text, const char *set)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (!strchr(set, text.ptr[i]))
+			return false;
+	}
+	return text.len > 0;
+}
+
+static bool has_digit(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] >= '0' && text.ptr[i] <= '9')
+			return true;
+	}
+	return false;
+}
+
+static bool is_uuid(struct slice text)
+{
+	if (text.len != 36)
+		return false;
+	for (size_t i = 0; i < 36; i++) {
+		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+		if (dash ? text.ptr[i] != '-' : !strchr("0123456789abcdefABCDEF", text.ptr[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_id(struct slice text)
+{
+	if (all_of(text, "0123456789") || is_uuid(text))
+		return true;
+	if (text.len >= 8 && all_of(text, "0123456789abcdefABCDEF") && has_digit(text))
+		return true;
+	return text.len >= 20 && has_digit(text) &&
+	       all_of(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-");
+}
+
+bool collect_drops_field(struct slice name)
+{
+	static const char *const dropped[] = {"authorization",
+					      "proxy-authorization",
+					      "cookie",
+					      "x-api-key",
+					      "host",
+					      "content-length",
+					      "transfer-encoding",
+					      "connection",
+					      "keep-alive",
+					      "proxy-connection",
+					      "te",
+					      "trailer",
+					      "upgrade",
+					      "expect",
+					      "http2-settings",
+					      "x-forwarded-for",
+					      "x-forwarded-proto",
+					      "x-forwarded-host",
+					      "x-request-id",
+					      "x-phoenix-synthetic",
+					      "x-phoenix-shadow",
+					      "forwarded",
+					      "via",
+					      "date",
+					      "origin",
+					      "referer",
+					      "user-agent",
+					      "accept-encoding",
+					      "if-none-match",
+					      "if-modified-since",
+					      "x-csrf-token",
+					      "dnt",
+					      "pragma",
+					      "cache-control",
+					      "priority",
+					      "upgrade-insecure-requests"};
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
+		if (slice_equal_nocase(name, slice_str(dropped[i])))
+			return true;
+	}
+	return name.len == 0 || name.ptr[0] == ':' || (name.len > 4 && strncasecmp(name.ptr, "sec-", 4) == 0);
+}
+
+/* --- kinds -----------------------------------------------------------------------------------------------
+ */
+
+static void kind_destroy(struct kind *kind)
+{
+	if (!kind)
+		return;
+	for (unsigned i = 0; i < kind->row_count; i++)
+		free(kind->rows[i].values);
+	json_decref(kind->headers);
+	free(kind->key);
+	free(kind->method);
+	free(kind->path);
+	free(kind->query);
+	free(kind->body);
+	free(kind);
+}
+
+static void collection_destroy(struct collection *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->count; i++)
+		kind_destroy(c->kinds[i]);
+	free(c->kinds);
+	free(c->slots);
+	free(c);
+}
+
+struct collection *collection_create(struct plan *plan)
+{
+	struct collection *c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->plan = plan;
+	c->kinds = calloc(KINDS_ROOM, sizeof(struct kind *));
+	c->slots = calloc(SLOTS, sizeof(*c->slots));
+	/* Only against a log made to collide; without entropy it is merely slower then. */
+	if (getrandom(c->hash_key, sizeof(c->hash_key), GRND_NONBLOCK) < 0)
+		memcpy(c->hash_key, "phoenix-traffic", 16);
+	if (!c->kinds || !c->slots) {
+		collection_destroy(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* The slot that holds the key, or the empty one where it would be. */
+static uint32_t *find_slot(struct collection *c, struct slice key)
+{
+	uint32_t at = (uint32_t)siphash24(c->hash_key, key.ptr, key.len) % SLOTS;
+	for (;; at = (at + 1) % SLOTS) {
+		uint32_t *slot = &c->slots[at];
+		if (!*slot)
+			return slot;
+		const struct kind *kind = c->kinds[*slot - 1];
+		if (slice_equal(slice_of(kind->key, kind->key_len), key))
+			return slot;
+	}
+}
+
+static char *keep(struct collection *c, struct slice text)
+{
+	char *copy = malloc(text.len + 1);
+	if (!copy) {
+		c->plan->failed = true;
+		return NULL;
+	}
+	if (text.len)
+		memcpy(copy, text.ptr, text.len);
+	copy[text.len] = '\0';
+	c->bytes += text.len + 1;
+	return copy;
+}
+
+/* Path and query taken apart: the parts of the key, and the values of this request. */
+struct shape {
+	struct buf path, query, values;
+};
+
+static void shape_fini(struct shape *shape)
+{
+	buf_fini(&shape->path);
+	buf_fini(&shape->query);
+	buf_fini(&shape->values);
+}
+
+static void add_value(struct shape *shape, struct slice value)
+{
+	buf_append_slice(&shape->values, value);
+	buf_append_char(&shape->values, '\0');
+}
+
+/* False when there are more places than a request can have. */
+static bool shape_of(struct slice target, struct shape *shape)
+{
+	const char *mark = memchr(target.ptr, '?', target.len);
+	struct slice path = slice_of(target.ptr, mark ? (size_t)(mark - target.ptr) : target.len);
+	struct slice query = mark ? slice_of(mark + 1, target.len - path.len - 1) : (struct slice){0}, item;
+	struct slice rest = slice_of(path.ptr + 1, path.len - 1);
+	unsigned segments = 0, columns = 0;
+	while (slice_split(&rest, '/', &item)) {
+		buf_append_char(&shape->path, '/');
+		bool id = is_id(item);
+		if (++segments > SEGMENTS_MAX || (columns += id) > COLUMNS_MAX)
+			return false;
+		if (id)
+			buf_append_char(&shape->path, PLACE);
+		else
+			buf_append_slice(&shape->path, item);
+		if (id)
+			add_value(shape, item);
+	}
+	for (bool first = true; slice_split(&query, '&', &item); first = false) {
+		const char *equals = item.len ? memchr(item.ptr, '=', item.len) : NULL;
+		size_t name = equals ? (size_t)(equals - item.ptr) : item.len;
+		if (!first)
+			buf_append_char(&shape->query, '&');
+		buf_append(&shape->query, item.ptr, name);
+		if (!equals)
+			continue;
+		if (++columns > COLUMNS_MAX)
+			return false;
+		buf_append_char(&shape->query, '=');
+		add_value(shape, slice_of(equals + 1, item.len - name - 1));
+	}
+	return true;
+}
+
+static json_t *kept_headers(const struct record *record)
+{
+	json_t *headers = json_object();
+	for (size_t i = 0; i < record->field_count && json_object_size(headers) < PLAN_FIELDS_MAX; i++) {
+		const struct header_field *field = &record->fields[i];
+		struct buf name = {0}, value = {0};
+		buf_append_slice(&name, field->name);
+		plan_escape(&value, field->value);
+		bool plain = !memchr(buf_cstr(&value), '\n', value.len) &&
+			     !memchr(buf_cstr(&value), '\r', value.len) &&
+			     plan_text_is_unicode(field->value) && plan_text_is_unicode(field->name);
+		if (!collect_drops_field(field->name) && plain && value.len <= PLAN_TARGET_BYTES_MAX)
+			json_object_set_new(headers, buf_cstr(&name), json_string(buf_cstr(&value)));
+		buf_fini(&name);
+		buf_fini(&value);
+	}
+	return headers;
+}
+
+static struct kind *kind_create(struct collection *c, const struct record *record, const struct shape *shape,
+				struct slice key)
+{
+	struct kind *kind = calloc(1, sizeof(*kind));
+	if (!kind)
+		return NULL;
+	kind->key = keep(c, key);
+	kind->key_len = key.len;
+	kind->method = keep(c, record->method);
+	kind->path = keep(c, buf_slice(&shape->path));
+	kind->query = keep(c, buf_slice(&shape->query));
+	kind->headers = kept_headers(record);
+	kind->body = record->body.ptr ? keep(c, record->body) : NULL;
+	kind->body_len = record->body.len;
+	kind->body_is_json = record->body_is_json;
+	c->bytes += sizeof(*kind);
+	if (kind->key && kind->method && kind->path && kind->query && kind->headers &&
+	    (kind->body || !record->body.ptr))
+		return kind;
+	kind_destroy(kind);
+	return NULL;
+}
+
+/* Algorithm R: after n rows each was kept with the same chance. The first is always kept. */
+static int keep_row(struct collection *c, struct kind *kind, struct slice values)
+{
+	uint64_t n = kind->rows_seen++;
+	size_t at = kind->row_count;
+	bool full = kind->row_count == COLLECT_ROWS_MAX || (n && c->bytes > COLLECT_BYTES_MAX);
+	if (full)
+		at = (size_t)(phx_mix64(n) % (n + 1));
+	if (full && at >= kind->row_count)
+		return 0;
+	char *copy = keep(c, values);
+	if (!copy)
+		return -ENOMEM;
+	if (at >= kind->row_count) {
+		at = kind->row_count++;
+	} else {
+		c->bytes -= kind->rows[at].bytes + 1;
+		free(kind->rows[at].values);
+	}
+	kind->rows[at] = (struct row){copy, values.len};
+	return 0;
+}
+
+static void note_status(struct kind *kind, int status)
+{
+	kind->count++;
+	kind->good += status < 500;
+	if (status >= 200 && status < 600)
+		kind->status[status / 10] |= (uint16_t)(1u << (status % 10));
+}
+
+static void note_time(struct collection *c, uint64_t wall_ms)
+{
+	if (!wall_ms)
+		return;
+	if (!c->timed || wall_ms < c->first_ms)
+		c->first_ms = wall_ms;
+	if (wall_ms > c->last_ms)
+		c->last_ms = wall_ms;
+	c->timed++;
+}
+
+static int add_shaped(struct collection *c, const struct record *record, const struct shape *shape)
+{
+	struct buf key = {0};
+	buf_append_slice(&key, record->method);
+	buf_append_char(&key, ' ');
+	buf_append_slice(&key, buf_slice(&shape->path));
+	buf_append_char(&key, '?');
+	buf_append_slice(&key, buf_slice(&shape->query));
+	buf_append_char(&key, record->body.ptr ? ' ' : '\0');
+	buf_append_slice(&key, record->body);
+	int err = key.failed || shape->values.failed ? -ENOMEM : 0;
+	uint32_t *slot = err ? NULL : find_slot(c, buf_slice(&key));
+	if (slot && !*slot) {
+		if (c->count == COLLECT_KINDS_MAX || c->bytes > COLLECT_BYTES_MAX) {
+			plan_omit(c->plan, PLAN_OMIT_MEMORY, 1, record->where);
+			slot = NULL;
+		} else {
+			struct kind *kind = kind_create(c, record, shape, buf_slice(&key));
+			if (kind) {
+				c->kinds[c->count++] = kind;
+				*slot = (uint32_t)c->count;
+			}
+			err = kind ? 0 : -ENOMEM;
+		}
+	}
+	if (slot && !err) {
+		note_status(c->kinds[*slot - 1], record->status);
+		note_time(c, record->wall_ms);
+		err = keep_row(c, c->kinds[*slot - 1], buf_slice(&shape->values));
+	}
+	buf_fini(&key);
+	return err;
+}
+
+int collection_add(struct collection *c, const struct record *record)
+{
+	struct shape shape = {0};
+	int err = 0;
+	if (!plan_takes(c->plan, record->method, record->target, record->where))
+		return 0;
+	if (record->body.ptr && record->body.len > PLAN_BODY_BYTES_MAX)
+		plan_omit(c->plan, PLAN_OMIT_BIG, 1, record->where);
+	else if (record->body.ptr && !plan_text_is_unicode(record->body))
+		plan_omit(c->plan, PLAN_OMIT_BINARY, 1, record->where);
+	else if (!shape_of(record->target, &shape))
+		plan_omit(c->plan, PLAN_OMIT_BIG, 1, record->where);
+	else
+		err = add_shaped(c, record, &shape);
+	shape_fini(&shape);
+	return err;
+}
+
+/* --- places that take many words -------------------------------------------------------------------------
+ */
+
+/* Segment number `at` of a path ("/a/b": 0 is "a"); *column gets how many PLACEs come before it. */
+static struct slice segment_at(const char *path, unsigned at, unsigned *column)
+{
+	struct slice rest = slice_str(path + 1), item;
+	*column = 0;
+	for (unsigned i = 0; slice_split(&rest, '/', &item); i++) {
+		if (i == at)
+			return item;
+		*column += item.len == 1 && item.ptr[0] == PLACE;
+	}
+	return (struct slice){0};
+}
+
+/* The kind's key with that segment a PLACE; false when it is one already, or there is none. */
+static bool wider_key(const struct kind *kind, unsigned at, struct buf *key)
+{
+	unsigned column;
+	struct slice segment = segment_at(kind->path, at, &column);
+	if (!segment.len || (segment.len == 1 && segment.ptr[0] == PLACE))
+		return false;
+	size_t before = strlen(kind->method) + 1 + (size_t)(segment.ptr - kind->path);
+	buf_reset(key);
+	buf_append(key, kind->key, before);
+	buf_append_char(key, PLACE);
+	buf_append(key, kind->key + before + segment.len, kind->key_len - before - segment.len);
+	return !key->failed;
+}
+
+struct candidate {
+	uint64_t hash;
+	uint32_t kind;
+	uint16_t segment;
+	uint32_t group_size;
+};
+
+static int by_hash(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return x->kind < y->kind ? -1 : x->kind > y->kind;
+}
+
+/* The largest group first. */
+static int by_group(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+	if (x->group_size != y->group_size)
+		return x->group_size < y->group_size ? 1 : -1;
+	return by_hash(a, b);
+}
+
+/* A row of `from` with the word of the segment put in at its column. */
+static int take_row(struct collection *c, struct kind *to, const struct row *row, unsigned column,
+		    struct slice word)
+{
+	struct buf values = {0};
+	const char *p = row->values, *end = row->values + row->bytes;
+	for (unsigned i = 0; i < column && p < end; i++)
+		p += strlen(p) + 1;
+	buf_append(&values, row->values, (size_t)(p - row->values));
+	buf_append_slice(&values, word);
+	buf_append_char(&values, '\0');
+	buf_append(&values, p, (size_t)(end - p));
+	int err = values.failed ? -ENOMEM : keep_row(c, to, buf_slice(&values));
+	buf_fini(&values);
+	return err;
+}
+
+/* `from` goes into `to`, whose segment is a PLACE. */
+static int absorb(struct collection *c, struct kind *to, struct kind *from, unsigned segment)
+{
+	unsigned column;
+	struct slice word = segment_at(from->path, segment, &column);
+	int err = 0;
+	for (unsigned i = 0; i < from->row_count && !err; i++)
+		err = take_row(c, to, &from->rows[i], column, word);
+	to->count += from->count;
+	to->good += from->good;
+	for (size_t i = 0; i < sizeof(to->status) / sizeof(to->status[0]); i++)
+		to->status[i] |= from->status[i];
+	from->merged = true;
+	return err;
+}
+
+/* Kinds that differ in one segment only: `list` of them into a new one. */
+static int merge(struct collection *c, const struct candidate *list, size_t count)
+{
+	const struct kind *first = c->kinds[list[0].kind];
+	unsigned column;
+	struct slice segment = segment_at(first->path, list[0].segment, &column);
+	struct buf key = {0}, path = {0};
+	struct kind *to = calloc(1, sizeof(*to));
+	int err = -ENOMEM;
+	if (!to || !wider_key(first, list[0].segment, &key)) {
+		free(to);
+		buf_fini(&key);
+		return err;
+	}
+	buf_append(&path, first->path, (size_t)(segment.ptr - first->path));
+	buf_append_char(&path, PLACE);
+	buf_append_str(&path, segment.ptr + segment.len);
+	to->key = keep(c, buf_slice(&key));
+	to->key_len = key.len;
+	to->method = keep(c, slice_str(first->method));
+	to->path = keep(c, slice_str(buf_cstr(&path)));
+	to->query = keep(c, slice_str(first->query));
+	to->headers = json_incref(first->headers);
+	to->body = first->body ? keep(c, slice_of(first->body, first->body_len)) : NULL;
+	to->body_len = first->body_len;
+	to->body_is_json = first->body_is_json;
+	if (to->key && to->method && to->path && to->query && (to->body || !first->body))
+		err = 0;
+	for (size_t i = 0; i < count && !err; i++)
+		err = absorb(c, to, c->kinds[list[i].kind], list[i].segment);
+	buf_fini(&key);
+	buf_fini(&path);
+	c->kinds[c->count++] = to; /* also after a failure: there it is freed with the rest */
+	return err;
+}
+
+/* Every segment of every kind that could become a place, those that could become the same one together. */
+static size_t find_candidates(struct collection *c, struct candidate *list)
+{
+	static const uint8_t fixed_key[SIPHASH_KEY_SIZE] =
+		"phoenix-merging"; /* the order must not be random */
+	struct buf key = {0};
+	size_t count = 0;
+	for (size_t i = 0; i < c->count; i++) {
+		for (unsigned s = 0; s < MERGE_SEGMENTS && !c->kinds[i]->merged; s++) {
+			if (wider_key(c->kinds[i], s, &key))
+				list[count++] =
+					(struct candidate){.hash = siphash24(fixed_key, key.data, key.len),
+							   .kind = (uint32_t)i,
+							   .segment = (uint16_t)s};
+		}
+	}
+	buf_fini(&key);
+	if (count)
+		qsort(list, count, sizeof(*list), by_hash);
+	for (size_t i = 0, end; i < count; i = end) {
+		for (end = i; end < count && list[end].hash == list[i].hash; end++)
+			;
+		for (size_t k = i; k < end; k++)
+			list[k].group_size = (uint32_t)(end - i);
+	}
+	if (count)
+		qsort(list, count, sizeof(*list), by_group);
+	return count;
+}
+
+/* Do two candidates become the same kind? Equal hashes alone do not say so. */
+static bool become_equal(const struct collection *c, const struct candidate *a, const struct candidate *b)
+{
+	struct buf x = {0}, y = {0};
+	bool equal = a->segment == b->segment && wider_key(c->kinds[a->kind], a->segment, &x) &&
+		     wider_key(c->kinds[b->kind], b->segment, &y) &&
+		     slice_equal(buf_slice(&x), buf_slice(&y));
+	buf_fini(&x);
+	buf_fini(&y);
+	return equal;
+}
+
+/* One round. *merged tells whether anything was done. */
+static int merge_round(struct collection *c, bool *merged)
+{
+	struct candidate *list = calloc(c->count * MERGE_SEGMENTS + 1, sizeof(*list));
+	int err = list ? 0 : -ENOMEM;
+	size_t count = list ? find_candidates(c, list) : 0;
+	*merged = false;
+	for (size_t i = 0, end; i < count && !err; i = end) {
+		size_t usable = 0;
+		for (end = i; end < count && list[end].hash == list[i].hash; end++) {
+			if (!c->kinds[list[end].kind]->merged &&
+			    (!usable || become_equal(c, &list[i], &list[end])))
+				list[i + usable++] = list[end];
+		}
+		if (usable >= COLLECT_WORDS_MIN && c->count < KINDS_ROOM) {
+			err = merge(c, &list[i], usable);
+			*merged = true;
+		}
+	}
+	free(list);
+	return err;
+}
+
+/* --- into the plan ---------------------------------------------------------------------------------------
+ */
+
+/* What the places of a kind are called: by the segment before them, or by the query's name. */
+struct columns {
+	char names[COLUMNS_MAX + SEGMENTS_MAX][48];
+	bool varies[COLUMNS_MAX + SEGMENTS_MAX];
+	size_t count;
+};
+
+static const char *value_at(const struct row *row, size_t column)
+{
+	const char *p = row->values;
+	while (column--)
+		p += strlen(p) + 1;
+	return p;
+}
+
+static bool is_taken(const struct columns *columns, const char *name)
+{
+	for (size_t i = 0; i < columns->count; i++) {
+		if (strcmp(columns->names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void name_column(struct columns *columns, struct slice near, bool is_segment)
+{
+	struct buf name = {0};
+	plan_identifier(&name, near);
+	/* accounts -> account_id, addresses -> address_id */
+	if (is_segment && near.len) {
+		if (name.len > 4 && memcmp(name.data + name.len - 4, "sses", 4) == 0)
+			name.len -= 2;
+		else if (name.len > 2 && name.data[name.len - 1] == 's' && name.data[name.len - 2] != 's')
+			name.len--;
+		buf_append_str(&name, "_id");
+	}
+	char *unique = columns->names[columns->count];
+	snprintf(unique, sizeof(columns->names[0]), "%.40s", buf_cstr(&name));
+	for (unsigned i = 2; is_taken(columns, unique); i++)
+		snprintf(unique, sizeof(columns->names[0]), "%.40s_%u", buf_cstr(&name), i);
+	columns->varies[columns->count++] = false;
+	buf_fini(&name);
+}
+
+static void find_columns(const struct kind *kind, struct columns *columns)
+{
+	struct slice rest = slice_str(kind->path + 1), item, last = {0};
+	columns->count = 0;
+	while (slice_split(&rest, '/', &item)) {
+		if (item.len == 1 && item.ptr[0] == PLACE)
+			name_column(columns, last, true);
+		else
+			last = item;
+	}
+	rest = *kind->query ? slice_str(kind->query) : (struct slice){0};
+	while (slice_split(&rest, '&', &item)) {
+		if (item.len && item.ptr[item.len - 1] == '=')
+			name_column(columns, slice_of(item.ptr, item.len - 1), false);
+	}
+	for (size_t i = 0; i < columns->count; i++) {
+		for (unsigned r = 1; r < kind->row_count; r++)
+			columns->varies[i] |=
+				strcmp(value_at(&kind->rows[r], i), value_at(&kind->rows[0], i)) != 0;
+	}
+}
+
+/* Makes the variable; its places are "${name}" or "${name.column}". */
+static const char *make_variable(struct plan *plan, const struct kind *kind, const struct columns *columns,
+				 size_t varying, size_t only)
+{
+	json_t *rows = json_array();
+	for (unsigned r = 0; r < kind->row_count; r++) {
+		json_t *row = varying == 1 ? json_string(value_at(&kind->rows[r], only)) : json_object();
+		for (size_t i = 0; i < columns->count && varying > 1; i++) {
+			if (columns->varies[i])
+				json_object_set_new(row, columns->names[i],
+						    json_string(value_at(&kind->rows[r], i)));
+		}
+		json_array_append_new(rows, row);
+	}
+	if (varying == 1)
+		return plan_variable(plan, columns->names[only], rows);
+	struct buf name = {0};
+	plan_identifier(&name, slice_str(kind->path));
+	const char *given = plan_variable(plan, buf_cstr(&name), rows);
+	buf_fini(&name);
+	return given;
+}
+
+static void append_place(struct buf *out, const struct kind *kind, const struct columns *columns,
+			 size_t column, const char *variable, size_t varying)
+{
+	if (!columns->varies[column])
+		plan_escape(out, slice_str(value_at(&kind->rows[0], column)));
+	else if (varying == 1)
+		buf_printf(out, "${%s}", variable);
+	else
+		buf_printf(out, "${%s.%s}", variable, columns->names[column]);
+}
+
+/* The target with its places, and the name, in which they are {account_id}. */
+static void write_target(const struct kind *kind, const struct columns *columns, const char *variable,
+			 size_t varying, struct buf *path, struct buf *name)
+{
+	size_t column = 0;
+	buf_printf(name, "%s ", kind->method);
+	for (const char *p = kind->path; *p; p++) {
+		if (*p == PLACE) {
+			buf_printf(name, "{%s}", columns->names[column]);
+			append_place(path, kind, columns, column++, variable, varying);
+		} else {
+			buf_append_char(name, *p);
+			plan_escape(path, slice_of(p, 1));
+			if (p[0] == '$' && p[1] == '{')
+				buf_append_char(path, '$');
+		}
+	}
+	struct slice rest = *kind->query ? slice_str(kind->query) : (struct slice){0}, item;
+	for (char mark = '?'; slice_split(&rest, '&', &item); mark = '&') {
+		buf_append_char(path, mark);
+		plan_escape(path, item);
+		if (item.len && item.ptr[item.len - 1] == '=')
+			append_place(path, kind, columns, column++, variable, varying);
+	}
+}
+
+static json_t *expected(const struct kind *kind)
+{
+	json_t *list = json_array();
+	for (int status = 200; status < 500; status++) {
+		if (kind->status[status / 10] & 1u << (status % 10))
+			json_array_append_new(list, json_integer(status));
+	}
+	json_t *only = json_array_size(list) == 1 ? json_incref(json_array_get(list, 0)) : NULL;
+	if (only || json_array_size(list) == 0) {
+		json_decref(list);
+		return only;
+	}
+	return list;
+}
+
+static int add_kind(struct plan *plan, const struct kind *kind)
+{
+	struct columns columns;
+	struct buf path = {0}, name = {0}, body = {0};
+	size_t varying = 0, only = 0;
+	if (json_array_size(plan->requests) >= plan->options.requests_max) {
+		plan_omit(plan, PLAN_OMIT_RARE, kind->count, NULL);
+		return 0;
+	}
+	if (kind->good == 0) {
+		plan_omit(plan, PLAN_OMIT_FAILED, kind->count, NULL);
+		return 0;
+	}
+	find_columns(kind, &columns);
+	for (size_t i = 0; i < columns.count; i++) {
+		varying += columns.varies[i];
+		only = columns.varies[i] ? i : only;
+	}
+	const char *variable = varying ? make_variable(plan, kind, &columns, varying, only) : NULL;
+	write_target(kind, &columns, variable, varying, &path, &name);
+	plan_escape(&body, slice_of(kind->body ? kind->body : "", kind->body ? kind->body_len : 0));
+	struct plan_request request = {
+		.name = buf_cstr(&name),
+		.method = kind->method,
+		.path = buf_cstr(&path),
+		.headers = json_incref(kind->headers),
+		.body = kind->body ? slice_of(buf_cstr(&body), body.len) : (struct slice){0},
+		.body_is_json = kind->body_is_json,
+		.weight = (double)kind->count,
+		.expect = expected(kind),
+	};
+	bool failed = path.failed || name.failed || body.failed;
+	if (!failed && plan_add(plan, &request))
+		plan->taken += kind->count;
+	buf_fini(&path);
+	buf_fini(&name);
+	buf_fini(&body);
+	return failed || plan->failed ? -ENOMEM : 0;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct kind *x = *(struct kind *const *)a, *y = *(struct kind *const *)b;
+	if (x->count != y->count)
+		return x->count < y->count ? 1 : -1;
+	size_t len = x->key_len < y->key_len ? x->key_len : y->key_len;
+	int order = memcmp(x->key, y->key, len);
+	return order ? order : (x->key_len > y->key_len) - (x->key_len < y->key_len);
+}
+
+int collection_finish(struct collection *c)
+{
+	struct plan *plan = c->plan;
+	bool merged = true;
+	int err = 0;
+	for (unsigned i = 0; i < MERGES_MAX && merged && !err; i++)
+		err = merge_round(c, &merged);
+	qsort(c->kinds, c->count, sizeof(struct kind *), by_count);
+	for (size_t i = 0; i < c->count && !err; i++) {
+		if (!c->kinds[i]->merged)
+			err = add_kind(plan, c->kinds[i]);
+	}
+	if (c->timed > 1 && c->last_ms > c->first_ms)
+		plan->recorded_rate = (double)c->timed * 1000 / (double)(c->last_ms - c->first_ms + 1);
+	collection_destroy(c);
+	return err;
+}
