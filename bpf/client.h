@@ -27,6 +27,7 @@ enum kernel_socket {
 /* Stages that end in another one say so instead of calling it: the stack of nested calls has 512 bytes. */
 #define THEN_READ_REQUEST  -2
 #define THEN_START_REQUEST -3
+#define THEN_NO_FLOW	   -4
 
 /* What every stage of a packet's way looks up anew: global functions, which keep the verifier's work small, are
  * not handed pointers. */
@@ -247,6 +248,7 @@ __noinline int client_closes(struct xdp_md *ctx, __u32 index)
 {
 	STAGE(index);
 	flow->state = PHX_FLOW_CLOSING;
+	flow->flags |= PHX_FLOW_CLIENT_FIN;
 	flow->fin_seq = flow->sent;
 	flow->request_start = flow->request_end = w->seq + 1;
 	int action = reply(ctx, w, TCP_FIN | TCP_ACK, flow->sent, w->seq + 1, our_window(flow));
@@ -414,62 +416,6 @@ static __always_inline void learn_way_back(struct work *w, struct phx_flow *flow
 	flow->seen_ns = w->now;
 }
 
-/* A segment of a client that has a flow. */
-__noinline int client_segment(struct xdp_md *ctx, __u32 index)
-{
-	struct work *w = get_work(0);
-	struct phx_config *config = get_config();
-	struct phx_flow *flow = get_flow(index);
-	if (!w || !config || !flow)
-		return XDP_PASS;
-	if (flow->state == PHX_FLOW_HANDED && kernel_socket(ctx, w) == SOCKET_OWNS) {
-		/* The daemon has it; the kernel knows it from now on. */
-		if (!lock_flow(flow))
-			return drop(PHX_VERDICT_BUSY);
-		if (flow->state == PHX_FLOW_HANDED && flow->key.client_port == w->sport &&
-		    same_addr(&flow->key.client, &w->src))
-			close_flow(flow, index, 1);
-		unlock_flow(flow);
-		count_verdict(PHX_VERDICT_KERNEL);
-		return XDP_PASS;
-	}
-	if (!lock_flow(flow))
-		return drop(PHX_VERDICT_BUSY);
-	int action;
-	if (flow->state == PHX_FLOW_FREE || flow->key.client_port != w->sport ||
-	    !same_addr(&flow->key.client, &w->src)) {
-		action = drop(PHX_VERDICT_WAIT); /* it ended while we looked it up */
-	} else if (w->ttl <= 1) {
-		action = drop(PHX_VERDICT_TTL);
-	} else if (w->flags & TCP_SYN) {
-		/* Somebody else's SYN must not end a connection; if the client did forget it, it will say so
-		 * with a reset (RFC 5961 4.2). */
-		action = w->flags & TCP_ACK ? drop(PHX_VERDICT_INVALID)
-					    : reply_client(ctx, w, flow, TCP_ACK, PHX_VERDICT_CHALLENGE);
-	} else if (w->flags & TCP_RST) {
-		learn_way_back(w, flow);
-		action = client_reset(ctx, index);
-	} else if (!(w->flags & TCP_ACK)) {
-		action = drop(PHX_VERDICT_INVALID);
-	} else {
-		learn_way_back(w, flow);
-		if (flow->state == PHX_FLOW_OPEN)
-			action = client_open(ctx, index);
-		else if (flow->state == PHX_FLOW_CLOSING)
-			action = client_closing(ctx, index);
-		else if (w->seq == flow->request_start && (w->payload_len || (w->flags & TCP_FIN)))
-			action = hand_over(PHX_REASON_NONE);
-		else
-			action = drop(PHX_VERDICT_STALE);
-	}
-	if (action == THEN_READ_REQUEST)
-		action = next_request(ctx, index);
-	if (action == THEN_START_REQUEST)
-		action = start_request(ctx, index);
-	unlock_flow(flow);
-	return action;
-}
-
 /* --- no flow yet ---------------------------------------------------------------------------------------- */
 
 __noinline int answer_syn(struct xdp_md *ctx)
@@ -560,5 +506,71 @@ __noinline int client_stranger(struct xdp_md *ctx)
 		return done(reply(ctx, w, TCP_FIN | TCP_ACK, w->ack, w->seq + 1, 0), PHX_VERDICT_CLIENT_FIN);
 	return drop(PHX_VERDICT_HANDSHAKE);
 }
+
+/* --- a client that has a flow --- */
+
+/* A segment of a client that has a flow. */
+__noinline int client_segment(struct xdp_md *ctx, __u32 index)
+{
+	struct work *w = get_work(0);
+	struct phx_config *config = get_config();
+	struct phx_flow *flow = get_flow(index);
+	if (!w || !config || !flow)
+		return XDP_PASS;
+	if (flow->state == PHX_FLOW_HANDED && kernel_socket(ctx, w) == SOCKET_OWNS) {
+		/* The daemon has it; the kernel knows it from now on. */
+		if (!lock_flow(flow))
+			return drop(PHX_VERDICT_BUSY);
+		if (flow->state == PHX_FLOW_HANDED && flow->key.client_port == w->sport &&
+		    same_addr(&flow->key.client, &w->src))
+			close_flow(flow, index, 1);
+		unlock_flow(flow);
+		count_verdict(PHX_VERDICT_KERNEL);
+		return XDP_PASS;
+	}
+	if (!lock_flow(flow))
+		return drop(PHX_VERDICT_BUSY);
+	int action;
+	if ((w->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && flow->state == PHX_FLOW_CLOSING &&
+	    (flow->flags & PHX_FLOW_CLIENT_FIN) && after(w->seq, flow->request_start)) {
+		/* Both sides have closed and only the last ACK is missing: the client uses its port again. */
+		close_flow(flow, index, 1);
+		unlock_flow(flow);
+		return THEN_NO_FLOW;
+	}
+	if (flow->state == PHX_FLOW_FREE || flow->key.client_port != w->sport ||
+	    !same_addr(&flow->key.client, &w->src)) {
+		action = drop(PHX_VERDICT_WAIT); /* it ended while we looked it up */
+	} else if (w->ttl <= 1) {
+		action = drop(PHX_VERDICT_TTL);
+	} else if (w->flags & TCP_SYN) {
+		/* Somebody else's SYN must not end a connection; if the client did forget it, it will say so
+		 * with a reset (RFC 5961 4.2). */
+		action = w->flags & TCP_ACK ? drop(PHX_VERDICT_INVALID)
+					    : reply_client(ctx, w, flow, TCP_ACK, PHX_VERDICT_CHALLENGE);
+	} else if (w->flags & TCP_RST) {
+		learn_way_back(w, flow);
+		action = client_reset(ctx, index);
+	} else if (!(w->flags & TCP_ACK)) {
+		action = drop(PHX_VERDICT_INVALID);
+	} else {
+		learn_way_back(w, flow);
+		if (flow->state == PHX_FLOW_OPEN)
+			action = client_open(ctx, index);
+		else if (flow->state == PHX_FLOW_CLOSING)
+			action = client_closing(ctx, index);
+		else if (w->seq == flow->request_start && (w->payload_len || (w->flags & TCP_FIN)))
+			action = hand_over(PHX_REASON_NONE);
+		else
+			action = drop(PHX_VERDICT_STALE);
+	}
+	if (action == THEN_READ_REQUEST)
+		action = next_request(ctx, index);
+	if (action == THEN_START_REQUEST)
+		action = start_request(ctx, index);
+	unlock_flow(flow);
+	return action;
+}
+
 
 #endif

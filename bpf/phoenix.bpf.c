@@ -40,8 +40,11 @@ SEC("xdp") int phx_xdp(struct xdp_md *ctx)
 	w->now = bpf_ktime_get_ns();
 	struct phx_flow_key key = {w->src, w->dst, w->sport, w->dport};
 	__u32 *index = bpf_map_lookup_elem(&phx_ports, &key);
-	if (index)
-		return client_segment(ctx, *index);
+	if (index) {
+		int action = client_segment(ctx, *index);
+		if (action != THEN_NO_FLOW)
+			return action;
+	}
 	struct phx_listen_key where = {w->dst, w->dport};
 	if (bpf_map_lookup_elem(&phx_listen, &where))
 		return client_stranger(ctx);
