@@ -139,6 +139,7 @@ int route_config_parse(const char *name, struct slice text, struct route_config 
 	if (!report.no_memory && read_tree("", text, &tree) == 0) {
 		struct config_reader reader = {.report = &report};
 		section_read(&reader, &route_section, tree.root, defaults.route.root, &root, route);
+		route_settle(route);
 		route_check(&report, tree.root, &root, route);
 	}
 	tree_fini(&tree);

@@ -25,6 +25,7 @@
 enum split_by { SPLIT_BY_REQUEST, SPLIT_BY_CLIENT_IP, SPLIT_BY_HEADER, SPLIT_BY_COOKIE };
 enum arbiter_policy_kind { POLICY_LITERAL, POLICY_BOUNDED };
 enum on_failure { ON_FAILURE_ROLLBACK, ON_FAILURE_PAUSE };
+enum noise_policy { NOISE_PROPOSE, NOISE_APPLY };
 enum store_kind { STORE_FILE, STORE_MEMORY, STORE_REDIS };
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC, XDP_MODE_OFF };
 enum xdp_attach { XDP_BY_LINK, XDP_BY_LIBXDP };
@@ -56,6 +57,7 @@ struct mirror_config {
 	bool unsafe_methods;
 	uint64_t max_body_bytes; /* per message; a larger one is "not comparable" */
 	uint32_t timeout_ms;
+	uint32_t control_bp; /* share of the samples (safe methods) that legacy is asked once more */
 };
 
 struct compare_config {
@@ -64,18 +66,23 @@ struct compare_config {
 	struct string_list unordered; /* pointers of arrays compared as multisets */
 	struct string_list redact;    /* pointers whose values are never stored in clear */
 	double float_tolerance; /* absolute difference of two numbers that still counts as equal; 0 = exact */
+	enum noise_policy noise; /* what happens where legacy disagrees with itself */
 };
 
 struct arbiter_config {
 	bool enabled;
 	enum arbiter_policy_kind policy;
-	uint32_t promote_above_bp;  /* strictly above: consistency > this */
-	uint32_t rollback_below_bp; /* strictly below */
-	uint32_t min_samples;	    /* strictly more than this many */
-	uint32_t rollback_min_samples;
+	uint32_t promote_above_bp;     /* strictly above: consistency > this */
+	uint32_t rollback_below_bp;    /* strictly below */
+	uint32_t min_samples;	       /* strictly more than this many */
+	uint32_t rollback_min_samples; /* left out: 20 with literal, 100 with bounded */
 	uint32_t step_bp;
 	uint32_t interval_ms;
-	uint32_t min_step_ms; /* a step lasts at least this long */
+	uint32_t min_step_ms;	   /* a step lasts at least this long */
+	uint32_t synthetic_max_bp; /* what synthetic samples alone may unlock */
+	uint32_t min_shapes;	   /* distinct request shapes a step needs */
+	uint32_t max_shape_bp;	   /* share of a step's samples that one shape may have */
+	double watch_alarm;	   /* CUSUM height after completion; 0 = no watch */
 	enum on_failure on_failure;
 	struct string_list notify; /* webhook URLs, http or https */
 };

@@ -477,7 +477,17 @@ static void read_routes(struct config_reader *reader, const struct key_spec *spe
 		else
 			report_error(reader->report, item->at, "%s is %s, must be an object",
 				     where_text(&here).text, node_kind_name(item->kind));
+		route_settle(route);
 	}
+}
+
+void route_settle(struct route_config *route)
+{
+	struct arbiter_config *arbiter = &route->arbiter;
+	/* 20: the smallest number at which one mismatch cannot roll back. The bounded rule has an early way
+	 * out and can wait for 100, at which a 99 % consistent step is rolled back once in 650. */
+	if (!arbiter->rollback_min_samples)
+		arbiter->rollback_min_samples = arbiter->policy == POLICY_BOUNDED ? 100 : 20;
 }
 
 static void read_value(struct config_reader *reader, const struct key_spec *spec, const struct node *node,

@@ -14,6 +14,8 @@ static const char *const policy_words[] = {
 	[POLICY_LITERAL] = "literal", [POLICY_BOUNDED] = "bounded", [POLICY_BOUNDED + 1] = NULL};
 static const char *const failure_words[] = {
 	[ON_FAILURE_ROLLBACK] = "rollback", [ON_FAILURE_PAUSE] = "pause", [ON_FAILURE_PAUSE + 1] = NULL};
+static const char *const noise_words[] = {
+	[NOISE_PROPOSE] = "propose", [NOISE_APPLY] = "apply", [NOISE_APPLY + 1] = NULL};
 static const char *const store_words[] = {
 	[STORE_FILE] = "file", [STORE_MEMORY] = "memory", [STORE_REDIS] = "redis", [STORE_REDIS + 1] = NULL};
 static const char *const xdp_words[] = {[XDP_MODE_AUTO] = "auto",
@@ -42,6 +44,10 @@ static const struct key_spec mirror_keys[] = {
 	 .help = "A message with a larger body is not compared, and counted so."},
 	{"timeout_ms", KEY_U32, ROUTE(mirror.timeout_ms), "2000", 1, HOUR_MS,
 	 .help = "The other side must answer within this; the client never waits for it."},
+	{"control", KEY_FRACTION, ROUTE(mirror.control_bp), "0.02", 0, CONFIG_WEIGHT_ONE,
+	 .help = "Share of the compared requests (safe methods only) that legacy is asked once more, to "
+		 "learn "
+		 "where it disagrees with itself; 0: never."},
 	{.key = NULL}};
 
 static const struct key_spec compare_keys[] = {
@@ -58,6 +64,9 @@ static const struct key_spec compare_keys[] = {
 	{"redact", KEY_STRINGS, ROUTE(compare.redact), "[]", 0, LIST_ITEMS_MAX, .check = pointer_text_check,
 	 .form = POINTER_FORM, .pattern = POINTER_PATTERN,
 	 .help = "Places in the body whose values are never stored or shown in clear."},
+	{"noise", KEY_WORD, ROUTE(compare.noise), "\"propose\"", .words = noise_words,
+	 .help = "Places where legacy disagrees with itself: propose them for the ignore list, or apply: put "
+		 "them on it."},
 	{.key = NULL}};
 
 static const struct key_spec arbiter_keys[] = {
@@ -71,14 +80,26 @@ static const struct key_spec arbiter_keys[] = {
 	 .help = "The weight goes to 0 when consistency is strictly below this."},
 	{"min_samples", KEY_U32, ROUTE(arbiter.min_samples), "100", 0, 1000000000,
 	 .help = "A step needs strictly more comparable samples than this."},
-	{"rollback_min_samples", KEY_U32, ROUTE(arbiter.rollback_min_samples), "20", 1, 1000000000,
-	 .help = "No rollback on fewer comparable samples than this."},
+	{"rollback_min_samples", KEY_U32, ROUTE(arbiter.rollback_min_samples), "null", 1, 1000000000,
+	 .nullable = true,
+	 .help = "No rollback on fewer comparable samples than this; null: 20 with literal, 100 with bounded "
+		 "(which rolls back earlier when the likelihood ratio is overwhelming)."},
 	{"step", KEY_FRACTION, ROUTE(arbiter.step_bp), "0.10", 1, CONFIG_WEIGHT_ONE,
 	 .help = "What a step adds to the weight."},
 	{"interval_ms", KEY_U32, ROUTE(arbiter.interval_ms), "1000", 10, HOUR_MS,
 	 .help = "How often the arbiter looks."},
 	{"min_step_ms", KEY_U32, ROUTE(arbiter.min_step_ms), "0", 0, 30 * DAY_MS,
 	 .help = "A step lasts at least this long."},
+	{"synthetic_max_weight", KEY_FRACTION, ROUTE(arbiter.synthetic_max_bp), "1.0", 0, CONFIG_WEIGHT_ONE,
+	 .help = "A higher weight than this needs its evidence from real requests: those marked "
+		 "X-Phoenix-Synthetic do not count for it."},
+	{"min_shapes", KEY_U32, ROUTE(arbiter.min_shapes), "1", 1, 64,
+	 .help = "Distinct request shapes (method, query names, body structure, status class) a step needs."},
+	{"max_shape_share", KEY_FRACTION, ROUTE(arbiter.max_shape_bp), "1.0", 1, CONFIG_WEIGHT_ONE,
+	 .help = "No step is done while one request shape has more than this share of its samples."},
+	{"watch_alarm", KEY_REAL, ROUTE(arbiter.watch_alarm), "8", 0, 1000,
+	 .help = "After completion: the CUSUM height at which on_failure acts; higher is slower and quieter; "
+		 "0: no watch."},
 	{"on_failure", KEY_WORD, ROUTE(arbiter.on_failure), "\"rollback\"", .words = failure_words,
 	 .help = "What happens below rollback_below: weight 0, or stop where it is and wait for a person."},
 	{"notify", KEY_STRINGS, ROUTE(arbiter.notify), "[]", 0, 16, .check = webhook_check, .secret = true,
@@ -273,6 +294,9 @@ static json_t *value_schema(const struct key_spec *spec)
 		return json_pack("{s:s}", "type", "boolean");
 	case KEY_U32:
 	case KEY_U64:
+		if (spec->nullable)
+			return json_pack("{s:[s, s], s:I, s:I}", "type", "integer", "null", "minimum",
+					 (json_int_t)spec->min, "maximum", (json_int_t)spec->max);
 		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", (json_int_t)spec->min,
 				 "maximum", (json_int_t)spec->max);
 	case KEY_FRACTION:

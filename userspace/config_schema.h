@@ -77,6 +77,8 @@ struct config_reader {
  */
 void section_read(struct config_reader *reader, const struct section_spec *section, const struct node *map,
 		  const struct node *defaults, const struct where *where, void *base);
+/* Fills in defaults that depend on other keys of the route. */
+void route_settle(struct route_config *route);
 /* Frees what the fields own; they are zero afterwards. */
 void section_fini(const struct section_spec *section, void *base);
 /* Deep copy of the fields; false when out of memory (then `to` may be half filled, section_fini cleans up).

@@ -129,7 +129,7 @@ def route(id="all", path="/*", legacy=None, modern=None, method="*", sample=0, a
     out = {
         "id": id, "method": method, "path": path,
         "legacy_url": legacy, "modern_url": modern or legacy, "weight": more.pop("weight", 0),
-        "mirror": {"sample": sample, **more.pop("mirror", {})},
+        "mirror": {"sample": sample, "control": 0, **more.pop("mirror", {})},  # legacy is never asked twice by surprise
         "arbiter": {"enabled": True, **arbiter} if arbiter is not None else {"enabled": False},
     }
     out.update(more)

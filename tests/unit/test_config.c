@@ -99,6 +99,12 @@ TEST(route_defaults)
 	CHECK_INT(r->arbiter.step_bp, 1000);
 	CHECK_INT(r->arbiter.interval_ms, 1000);
 	CHECK_INT(r->arbiter.min_step_ms, 0);
+	CHECK_INT(r->arbiter.synthetic_max_bp, 10000);
+	CHECK_INT(r->arbiter.min_shapes, 1);
+	CHECK_INT(r->arbiter.max_shape_bp, 10000);
+	CHECK(r->arbiter.watch_alarm == 8);
+	CHECK_INT(r->mirror.control_bp, 200);
+	CHECK_INT(r->compare.noise, NOISE_PROPOSE);
 	CHECK_INT(r->arbiter.on_failure, ON_FAILURE_ROLLBACK);
 	CHECK_INT(r->arbiter.notify.count, 0);
 	CHECK(r->health.path == NULL);
@@ -162,10 +168,54 @@ TEST(every_key_is_read)
 	CHECK(!r->arbiter.enabled);
 	CHECK_INT(r->arbiter.policy, POLICY_BOUNDED);
 	CHECK_INT(r->arbiter.promote_above_bp, 9950);
+	CHECK_INT(r->mirror.control_bp, 1000);
+	CHECK_INT(r->compare.noise, NOISE_APPLY);
+	CHECK_INT(r->arbiter.synthetic_max_bp, 5000);
+	CHECK_INT(r->arbiter.min_shapes, 3);
+	CHECK_INT(r->arbiter.max_shape_bp, 8000);
+	CHECK(r->arbiter.watch_alarm == 6.5);
 	CHECK_INT(r->arbiter.on_failure, ON_FAILURE_PAUSE);
 	CHECK_STR(r->arbiter.notify.items[0], "https://hooks.example/a?b=c");
 	CHECK_STR(c->routes[1]->modern.base_path, "");
 	config_destroy(c);
+}
+
+/* The floor of the rollback that is left out is the policy's own; one that is given stands. */
+TEST(rollback_floor_follows_the_policy)
+{
+	static const struct {
+		const char *arbiter;
+		uint32_t floor;
+	} rows[] = {
+		{"{}", 20},
+		{"{\"policy\":\"literal\"}", 20},
+		{"{\"policy\":\"bounded\"}", 100},
+		{"{\"policy\":\"bounded\",\"rollback_min_samples\":null}", 100},
+		{"{\"policy\":\"bounded\",\"rollback_min_samples\":20}", 20},
+		{"{\"rollback_min_samples\":7}", 7},
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct buf text = {0}, errors = {0};
+		struct route_config *route = NULL;
+		buf_printf(&text,
+			   "{\"id\":\"a\",\"path\":\"/a\",\"legacy_url\":\"http://l\",\"modern_url\":\"http:/"
+			   "/m\","
+			   "\"arbiter\":%s}",
+			   rows[i].arbiter);
+		CHECK_INT(route_config_parse("r", buf_slice(&text), &route, &errors), 0);
+		CHECK_INT(route ? route->arbiter.rollback_min_samples : 0, rows[i].floor);
+		route_config_destroy(route);
+		buf_reset(&text);
+		buf_printf(&text,
+			   "{\"routes\":[{\"id\":\"a\",\"path\":\"/a\",\"legacy_url\":\"http://l\","
+			   "\"modern_url\":\"http://m\",\"arbiter\":%s}]}",
+			   rows[i].arbiter);
+		struct config *c = good("c.json", buf_cstr(&text));
+		CHECK_INT(c->routes[0]->arbiter.rollback_min_samples, rows[i].floor);
+		config_destroy(c);
+		buf_fini(&text);
+		buf_fini(&errors);
+	}
 }
 
 /* The effective values as text. */

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-#define READY (ARBITER_ENABLED | ARBITER_STARTED | ARBITER_WEIGHT_SET | ARBITER_WEIGHT_SEEN)
+#define SPLIT_WRONG (1u << 31) /* of these tests only: counts that contradict the weight */
+#define READY	    (ARBITER_ENABLED | ARBITER_STARTED | ARBITER_WEIGHT_SET | ARBITER_WEIGHT_SEEN)
 
 static struct arbiter_facts facts_of(uint64_t n, uint64_t k, uint32_t weight_bp, uint32_t flags)
 {
@@ -208,14 +209,14 @@ TEST(order_of_questions)
 		{"bad, young step", READY, 101, 7, 5000, 0, 0, ARBITER_ROLLBACK, ARBITER_REASON_INCONSISTENT},
 		{"bad, weight not set", ARBITER_ENABLED | ARBITER_STARTED, 101, 7, 5000, 9, 0,
 		 ARBITER_ROLLBACK, ARBITER_REASON_INCONSISTENT},
-		{"bad, split wrong", READY | ARBITER_SPLIT_WRONG, 101, 7, 5000, 9, 0, ARBITER_ROLLBACK,
+		{"bad, split wrong", READY | SPLIT_WRONG, 101, 7, 5000, 9, 0, ARBITER_ROLLBACK,
 		 ARBITER_REASON_INCONSISTENT},
 		{"between", READY, 101, 2, 5000, 9, 0, ARBITER_HOLD, ARBITER_REASON_NOT_CONSISTENT_ENOUGH},
 		{"young step", READY, 101, 0, 5000, 4, 0, ARBITER_HOLD, ARBITER_REASON_STEP_AGE},
 		{"old enough step", READY, 101, 0, 5000, 5, 0, ARBITER_PROMOTE, ARBITER_REASON_CONSISTENT},
 		{"weight not set", ARBITER_ENABLED | ARBITER_STARTED, 101, 0, 5000, 9, 0, ARBITER_HOLD,
 		 ARBITER_REASON_NOT_SET},
-		{"split wrong", READY | ARBITER_SPLIT_WRONG, 101, 0, 5000, 9, 0, ARBITER_HOLD,
+		{"split wrong", READY | SPLIT_WRONG, 101, 0, 5000, 9, 0, ARBITER_HOLD,
 		 ARBITER_REASON_SPLIT_WRONG},
 		{"not seen does not matter on the way", READY & ~ARBITER_WEIGHT_SEEN, 101, 0, 5000, 9, 0,
 		 ARBITER_PROMOTE, ARBITER_REASON_CONSISTENT},
@@ -242,6 +243,8 @@ TEST(order_of_questions)
 			facts_of(cases[i].n, cases[i].k, cases[i].weight_bp, cases[i].flags);
 		facts.step_age_ms = cases[i].age_ms;
 		facts.watch = cases[i].watch;
+		facts.split_legacy = cases[i].flags & SPLIT_WRONG ? 900 : 505;
+		facts.split_modern = cases[i].flags & SPLIT_WRONG ? 100 : 495;
 		struct arbiter_decision d = arbiter_decide(&policy, &facts);
 		CHECK_MSG(d.action == cases[i].action && d.reason == cases[i].reason, "%s: %s, %s",
 			  cases[i].name, arbiter_action_word(d.action), arbiter_reason_word(d.reason));
@@ -339,8 +342,9 @@ TEST(sentences)
 		{0, 9900, 9500, 1, 0, 0, READY | ARBITER_ROLLED_BACK, "rolled back, waits for a retry"},
 		{0, 9900, 9500, 101, 0, 3000, ARBITER_ENABLED | ARBITER_STARTED,
 		 "a weight of 30% is wanted, but was not read back from the data path"},
-		{0, 9900, 9500, 101, 0, 3550, READY | ARBITER_SPLIT_WRONG,
-		 "the served counts contradict the weight of 35.5%"},
+		{0, 9900, 9500, 101, 0, 3550, READY | SPLIT_WRONG,
+		 "the served counts contradict the weight of 35.5%: modern has 100 of 1000 requests "
+		 "(chi-square 284.0 > 25)"},
 		{0, 9900, 9500, 101, 0, 10000, READY & ~ARBITER_WEIGHT_SEEN,
 		 "100% is set, but not seen yet in the counted requests"},
 		{0, 9900, 9500, 101, 0, 10000, READY, "100% is wanted, set and seen"},
@@ -353,6 +357,10 @@ TEST(sentences)
 		policy.rollback_below_bp = cases[i].rollback_bp;
 		struct arbiter_facts facts =
 			facts_of(cases[i].n, cases[i].k, cases[i].weight_bp, cases[i].flags);
+		if (cases[i].flags & SPLIT_WRONG) {
+			facts.split_legacy = 900;
+			facts.split_modern = 100;
+		}
 		struct arbiter_decision d = arbiter_decide(&policy, &facts);
 		struct buf out = {0};
 		arbiter_explain(&policy, &facts, &d, &out);

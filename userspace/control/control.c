@@ -228,6 +228,7 @@ static void every_second(struct control *control, struct moment now)
 	control->rate_ns = now.ns;
 	registry_each(&control->registry, route) tell_health(control, route);
 	state_retry(&control->state);
+	control_noise(control);
 	tell_manager(control);
 }
 

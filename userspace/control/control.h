@@ -108,6 +108,12 @@ int control_route_put(struct control *control, struct route_config *config, bool
 		      struct route **out, struct buf *why);
 int control_route_delete(struct control *control, struct route *route, const char *who, struct buf *why);
 
+/* --- learnt.c ------------------------------------------------------------------------------------------- */
+
+/* Tells of places newly found where legacy disagrees with itself, and ignores them where the route's policy
+ * says so (compare.noise: apply). Once a second. */
+void control_noise(struct control *control);
+
 /* --- reload.c ------------------------------------------------------------------------------------------- */
 
 /*

@@ -11,17 +11,13 @@
 #include "base/log.h"
 #include "control/engine_internal.h"
 #include "control/value.h"
-#include "judge/statistics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #define DIRTY_AT_ONCE 256
 #define TOP_POINTERS  5
-#define SPLIT_CHI_SQUARE_MAX                                                                                 \
-	25.0 /* the by-request split is exact to a few requests: this is never chance                        \
-	      */
-#define SPLIT_REQUESTS_MIN 200
 
 struct moment moment_now(void)
 {
@@ -54,24 +50,27 @@ static bool look_at_served(struct route *route, const struct gateway_route_stats
 	return watch->seen;
 }
 
-static bool split_is_wrong(const struct route *route, const struct gateway_route_stats *stats)
+/* What the split of this step is judged by: requests, which the by-request split deals out evenly, or
+ * distinct keys, because one heavy user of a keyed split may rightly have nine requests of ten. */
+static void gather_split(const struct route *route, struct evidence *evidence)
 {
-	uint32_t weight_bp = route->migration.weight_bp;
-	uint64_t legacy = stats->step_requests[PHX_LEGACY], modern = stats->step_requests[PHX_MODERN];
-	return route_config_of(route)->split_by == SPLIT_BY_REQUEST && stats->step == route->migration.step &&
-	       weight_bp > 0 && weight_bp < PHX_WEIGHT_ONE && legacy + modern >= SPLIT_REQUESTS_MIN &&
-	       split_chi_square(legacy, modern, weight_bp) > SPLIT_CHI_SQUARE_MAX;
+	const struct gateway_route_stats *stats = &evidence->stats;
+	struct arbiter_facts *facts = &evidence->facts;
+	if (route_config_of(route)->split_by != SPLIT_BY_REQUEST) {
+		facts->split_legacy = evidence->view.keys[PHX_LEGACY];
+		facts->split_modern = evidence->view.keys[PHX_MODERN];
+	} else if (stats->step == route->migration.step) {
+		facts->split_legacy = stats->step_requests[PHX_LEGACY];
+		facts->split_modern = stats->step_requests[PHX_MODERN];
+	}
 }
 
-void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out)
+static void gather(struct engine *engine, const struct route *route, struct moment now, bool seen,
+		   struct evidence *out)
 {
 	const struct route_config *config = route_config_of(route);
 	const struct migration *m = &route->migration;
-	memset(out, 0, sizeof(*out));
 	facts_read(engine->facts, route->slot, &out->view);
-	if (m->weight_bp || route->watch.verify)
-		engine->route_stats(engine->context, route->slot, &out->stats);
-	bool seen = look_at_served(route, &out->stats);
 	out->policy = engine_policy(config);
 	out->facts = (struct arbiter_facts){
 		.flags = (config->arbiter.enabled ? ARBITER_ENABLED : 0) |
@@ -79,16 +78,44 @@ void engine_gather(struct engine *engine, struct route *route, struct moment now
 			 (m->latched ? ARBITER_ROLLED_BACK : 0) | (m->complete ? ARBITER_COMPLETE : 0) |
 			 (m->promoted ? ARBITER_PROMOTED : 0) |
 			 (traffic_set_bp(&engine->traffic, route) == m->weight_bp ? ARBITER_WEIGHT_SET : 0) |
-			 (seen ? ARBITER_WEIGHT_SEEN : 0) |
-			 (split_is_wrong(route, &out->stats) ? ARBITER_SPLIT_WRONG : 0),
+			 (seen ? ARBITER_WEIGHT_SEEN : 0),
 		.weight_bp = m->weight_bp,
 		.samples = out->view.now.samples,
 		.mismatches = out->view.now.mismatches,
 		.build_samples = out->view.build_samples,
 		.build_mismatches = out->view.build_mismatches,
+		.synthetic = out->view.now.synthetic,
+		.synthetic_mismatches = out->view.now.synthetic_mismatches,
+		.build_synthetic = out->view.build_synthetic,
+		.build_synthetic_mismatches = out->view.build_synthetic_mismatches,
+		.shapes = out->view.shapes,
+		.top_shape = out->view.top_shape,
 		.step_age_ms = (now.ns - route->watch.step_since_ns) / NS_PER_MS,
-		.watch = out->view.watch,
+		/* As exact as the ledger can write it, so that a replay sees the same number. */
+		.watch = round(out->view.watch * 1e6) / 1e6,
 	};
+	gather_split(route, out);
+}
+
+static void read_stats(struct engine *engine, const struct route *route, struct evidence *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (route->migration.weight_bp || route->watch.verify)
+		engine->route_stats(engine->context, route->slot, &out->stats);
+}
+
+void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out)
+{
+	read_stats(engine, route, out);
+	gather(engine, route, now, look_at_served(route, &out->stats), out);
+}
+
+void engine_assess(struct engine *engine, const struct route *route, struct moment now, struct evidence *out)
+{
+	read_stats(engine, route, out);
+	gather(engine, route, now, route->watch.seen, out);
+	out->decision = arbiter_decide(&out->policy, &out->facts);
+	out->decided = true;
 }
 
 /* --- act ------------------------------------------------------------------------------------------------ */
@@ -320,7 +347,8 @@ static void execute_advance(struct engine *engine, struct route *route, struct e
 static bool reason_is_stop(enum arbiter_reason reason)
 {
 	return reason == ARBITER_REASON_NOT_CONSISTENT_ENOUGH || reason == ARBITER_REASON_NOT_SET ||
-	       reason == ARBITER_REASON_SPLIT_WRONG;
+	       reason == ARBITER_REASON_SPLIT_WRONG || reason == ARBITER_REASON_SYNTHETIC ||
+	       reason == ARBITER_REASON_FEW_SHAPES || reason == ARBITER_REASON_SHAPE_SHARE;
 }
 
 static bool reason_is_silent(enum arbiter_reason reason)
@@ -348,8 +376,6 @@ static void remember_hold(struct engine *engine, struct route *route, struct evi
 	bool holding = !reason_is_silent(kind) && (reason_is_stop(kind) || stalled);
 	bool was = watch->holding;
 	watch->holding = holding;
-	watch->llr = evidence->decision.llr;
-	watch->lower_bound = evidence->decision.lower_bound;
 	struct buf text = {0};
 	if (holding && !reason_is_stop(kind))
 		buf_printf(&text, "%s: ", why_no_samples(config) ? why_no_samples(config) : "no new samples");

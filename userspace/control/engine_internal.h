@@ -26,6 +26,8 @@ struct evidence {
 	bool decided;
 };
 
+/* Gathers and decides, and remembers nothing: what the arbiter would say now. */
+void engine_assess(struct engine *engine, const struct route *route, struct moment now, struct evidence *out);
 void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out);
 /* traffic_change(), then ledger, event, webhook. 0 or -errno (refused, nothing happened but a log line). */
 int engine_apply(struct engine *engine, struct route *route, const struct move *move,

@@ -14,8 +14,10 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "control/differences.h"
+#include "control/diversity.h"
 #include "control/example.h"
+#include "control/noise.h"
+#include "judge/shape.h"
 #include "judge/statistics.h"
 
 #include <errno.h>
@@ -23,6 +25,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 struct facts_route {
@@ -34,6 +37,9 @@ struct facts_route {
 	uint64_t queue_full_at_mount;
 	bool dirty;
 	struct difference_set differences;
+	struct shape_table shapes; /* of this step */
+	struct split_keys keys;	   /* of this step */
+	struct noise noise;
 };
 
 struct facts {
@@ -45,12 +51,14 @@ struct facts {
 	_Atomic bool stopping;
 	sem_t wake;
 	pthread_t thread;
+	uint8_t shape_key[SIPHASH_KEY_SIZE];
 
 	pthread_mutex_t lock; /* of everything below, between the comparer and the control thread */
 	struct facts_route **routes;
 	uint32_t *dirty;
 	size_t dirty_count;
 	uint64_t example_bytes;
+	bool noise_news; /* what some route proposes changed */
 };
 
 const char *facts_reason_word(unsigned reason)
@@ -106,6 +114,8 @@ static void begin_step(struct facts *facts, uint32_t slot, struct facts_route *r
 {
 	memset(&route->view.now, 0, sizeof(route->view.now));
 	route->view.step = step;
+	shape_table_reset(&route->shapes);
+	split_keys_reset(&route->keys);
 	route->queue_full_before = atomic_load(&facts->queue_full[slot]);
 }
 
@@ -143,14 +153,18 @@ static void mark_dirty(struct facts *facts, struct facts_route *route, uint32_t 
 
 static void count_sample(struct facts_route *route, const struct exchange *exchange, bool mismatch)
 {
+	bool synthetic = exchange->synthetic;
 	struct facts_counts *both[] = {&route->view.now, &route->view.total};
 	for (unsigned i = 0; i < 2; i++) {
 		both[i]->samples++;
 		both[i]->mismatches += mismatch;
-		both[i]->synthetic += exchange->synthetic;
+		both[i]->synthetic += synthetic;
+		both[i]->synthetic_mismatches += synthetic && mismatch;
 	}
 	route->view.build_samples++;
 	route->view.build_mismatches += mismatch;
+	route->view.build_synthetic += synthetic;
+	route->view.build_synthetic_mismatches += synthetic && mismatch;
 	route->view.watch = cusum_step(route->view.watch, route->likelihood, mismatch);
 }
 
@@ -165,8 +179,22 @@ static void count_not_comparable(struct facts_route *route, unsigned reason)
 struct comparer {
 	struct facts *facts;
 	struct compare_scratch *scratch;
+	struct json_tokens tokens; /* for shapes */
 	struct compare_result result;
+	struct compare_result control; /* legacy against legacy */
 };
+
+static struct compare_message message_of(const struct exchange *exchange,
+					 const struct exchange_message *message)
+{
+	return (struct compare_message){
+		.status = message->status,
+		.fields = message->fields,
+		.field_count = message->field_count,
+		.body = buf_slice(&message->body),
+		.is_head = exchange->method == PHX_METHOD_HEAD,
+	};
+}
 
 /* What is to be counted about one exchange. */
 struct finding {
@@ -185,21 +213,9 @@ static struct finding judge(struct comparer *comparer, struct exchange *exchange
 		return (struct finding){true, true, 0, exchange_outcome_word(outcome)};
 	if (outcome != EXCHANGE_COMPARABLE)
 		return (struct finding){false, false, outcome, NULL};
-	const struct exchange_message *sides[2] = {
-		exchange_response(exchange, PHX_LEGACY),
-		exchange_response(exchange, PHX_MODERN),
-	};
-	struct compare_message messages[2];
-	for (unsigned i = 0; i < 2; i++) {
-		messages[i] = (struct compare_message){
-			.status = sides[i]->status,
-			.fields = sides[i]->fields,
-			.field_count = sides[i]->field_count,
-			.body = buf_slice(&sides[i]->body),
-			.is_head = exchange->method == PHX_METHOD_HEAD,
-		};
-	}
-	compare_messages(definition->plan, comparer->scratch, &messages[0], &messages[1], &comparer->result);
+	struct compare_message legacy = message_of(exchange, exchange_response(exchange, PHX_LEGACY));
+	struct compare_message modern = message_of(exchange, exchange_response(exchange, PHX_MODERN));
+	compare_messages(definition->plan, comparer->scratch, &legacy, &modern, &comparer->result);
 	if (comparer->result.verdict == COMPARE_NOT_COMPARABLE)
 		return (struct finding){false, false, reason_of(comparer->result.reason), NULL};
 	return (struct finding){true, comparer->result.verdict == COMPARE_MISMATCH, 0, NULL};
@@ -303,35 +319,81 @@ static void keep_examples(struct comparer *comparer, struct exchange *exchange, 
 	}
 }
 
+/* Legacy's two answers, when it was asked twice. */
+static void judge_control(struct comparer *comparer, struct exchange *exchange, struct definition *definition)
+{
+	struct compare_message first = message_of(exchange, exchange_response(exchange, PHX_LEGACY));
+	struct compare_message second = message_of(exchange, &exchange->control);
+	compare_messages(definition->plan, comparer->scratch, &first, &second, &comparer->control);
+}
+
+/* What is known about an exchange when it is counted. */
+struct taken {
+	struct finding finding;
+	uint64_t shape;
+	struct buf shape_name; /* empty when the shape is known already */
+	bool control;
+};
+
+/* Under the lock. */
+static void count_all(struct comparer *comparer, struct facts_route *route, struct exchange *exchange,
+		      struct taken *taken, struct wanted *wanted)
+{
+	const struct finding *finding = &taken->finding;
+	if (taken->control)
+		comparer->facts->noise_news |=
+			noise_count(&route->noise, &comparer->control, exchange->step, exchange->wall_ns);
+	if (!finding->comparable) {
+		count_not_comparable(route, finding->reason);
+		return;
+	}
+	count_sample(route, exchange, finding->mismatch);
+	shape_table_count(&route->shapes, taken->shape, buf_cstr(&taken->shape_name), finding->mismatch);
+	split_keys_count(&route->keys, exchange->split_hash, exchange->side);
+	count_differences(comparer, route, exchange, finding, wanted);
+}
+
 static void take_in(struct comparer *comparer, struct exchange *exchange)
 {
 	struct facts *facts = comparer->facts;
 	struct definition *definition = NULL;
+	struct shape_input input = {
+		.method = buf_slice(&exchange->method_name),
+		.target = buf_slice(&exchange->target),
+		.body = buf_slice(&exchange->request.body),
+		.status = exchange->served.status,
+	};
+	struct taken taken = {.shape = shape_hash(&input, facts->shape_key, &comparer->tokens)};
+	bool known = true;
 	pthread_mutex_lock(&facts->lock);
 	struct facts_route *route = find_current(facts, exchange);
-	if (route)
+	if (route) {
 		definition = definition_get(route->definition);
+		known = shape_table_knows(&route->shapes, taken.shape);
+	}
 	pthread_mutex_unlock(&facts->lock);
 	if (!definition)
 		return;
+	if (!known)
+		shape_describe(&input, &comparer->tokens, &taken.shape_name);
+	taken.finding = judge(comparer, exchange, definition);
+	taken.control = taken.finding.comparable && exchange->control.status > 0;
+	if (taken.control)
+		judge_control(comparer, exchange, definition);
 
-	struct finding finding = judge(comparer, exchange, definition);
 	struct wanted wanted = {0};
 	pthread_mutex_lock(&facts->lock);
 	route = find_current(facts, exchange);
 	if (route) {
-		if (finding.comparable) {
-			count_sample(route, exchange, finding.mismatch);
-			count_differences(comparer, route, exchange, &finding, &wanted);
-		} else {
-			count_not_comparable(route, finding.reason);
-		}
+		count_all(comparer, route, exchange, &taken, &wanted);
 		mark_dirty(facts, route, exchange->slot);
 	}
 	pthread_mutex_unlock(&facts->lock);
 	if (wanted.shown | wanted.smallest)
-		keep_examples(comparer, exchange, definition, &finding, &wanted);
+		keep_examples(comparer, exchange, definition, &taken.finding, &wanted);
+	buf_fini(&taken.shape_name);
 	compare_result_fini(&comparer->result);
+	compare_result_fini(&comparer->control);
 	definition_put(definition);
 }
 
@@ -365,6 +427,7 @@ static void *run(void *argument)
 		}
 	}
 	compare_scratch_destroy(comparer.scratch);
+	json_tokens_fini(&comparer.tokens);
 	return NULL;
 }
 
@@ -383,6 +446,9 @@ int facts_create(const struct policy *policy, struct facts **out)
 	facts->dirty = calloc(PHX_ROUTE_SLOTS, sizeof(*facts->dirty));
 	int err = -ENOMEM;
 	if (!facts->queue_full || !facts->routes || !facts->dirty)
+		goto fail;
+	err = -EIO;
+	if (getrandom(facts->shape_key, sizeof(facts->shape_key), 0) != sizeof(facts->shape_key))
 		goto fail;
 	pthread_mutex_init(&facts->lock, NULL);
 	sem_init(&facts->wake, 0, 0);
@@ -457,7 +523,9 @@ int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct 
 	} else if (new_build) {
 		facts->example_bytes -= difference_set_bytes(&route->differences);
 		difference_set_fini(&route->differences);
+		noise_fini(&route->noise);
 		route->view.build_samples = route->view.build_mismatches = 0;
+		route->view.build_synthetic = route->view.build_synthetic_mismatches = 0;
 		route->view.watch = 0;
 	}
 	struct definition *old = route->definition;
@@ -469,6 +537,8 @@ int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct 
 	begin_step(facts, slot, route, policy_step(facts->policy, slot));
 	difference_set_ignore(&route->differences, config->compare.ignore.items,
 			      config->compare.ignore.count);
+	noise_ignore(&route->noise, config->compare.ignore.items, config->compare.ignore.count);
+	facts->noise_news = true;
 	definition_put(old);
 out:
 	pthread_mutex_unlock(&facts->lock);
@@ -489,6 +559,9 @@ void facts_unmount(struct facts *facts, uint32_t slot)
 		}
 		facts->example_bytes -= difference_set_bytes(&route->differences);
 		difference_set_fini(&route->differences);
+		shape_table_fini(&route->shapes);
+		split_keys_fini(&route->keys);
+		noise_fini(&route->noise);
 		definition_put(route->definition);
 		free(route);
 	}
@@ -502,6 +575,13 @@ bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out)
 	if (route) {
 		uint64_t full = atomic_load(&facts->queue_full[slot]);
 		*out = route->view;
+		/* Samples that found no room in the table are of further shapes, at least one. */
+		out->shapes = route->shapes.count + (route->shapes.lost > 0);
+		out->top_shape = route->shapes.top;
+		memcpy(out->keys, route->keys.served, sizeof(out->keys));
+		out->control_samples = route->noise.samples;
+		out->control_differing = route->noise.differing;
+		out->proposals = route->noise.proposals;
 		out->now.not_comparable[EXCHANGE_QUEUE_FULL] += full - route->queue_full_before;
 		out->total.not_comparable[EXCHANGE_QUEUE_FULL] += full - route->queue_full_at_mount;
 	} else {
@@ -559,6 +639,44 @@ json_t *facts_ignore_preview(struct facts *facts, uint32_t slot, char *const *po
 	pthread_mutex_lock(&facts->lock);
 	struct facts_route *route = facts->routes[slot];
 	json_t *json = route ? difference_set_preview(&route->differences, pointers, count, why) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+json_t *facts_shapes(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	json_t *json = route ? shape_table_to_json(&route->shapes) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+json_t *facts_noise(struct facts *facts, uint32_t slot, bool places)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	json_t *json = route ? noise_to_json(&route->noise, places) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+bool facts_noise_news(struct facts *facts)
+{
+	pthread_mutex_lock(&facts->lock);
+	bool news = facts->noise_news;
+	facts->noise_news = false;
+	pthread_mutex_unlock(&facts->lock);
+	return news;
+}
+
+json_t *facts_noise_to_apply(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	bool apply =
+		route && route->noise.applicable && route->definition->config->compare.noise == NOISE_APPLY;
+	json_t *json = apply ? noise_proposals(&route->noise, true) : NULL;
 	pthread_mutex_unlock(&facts->lock);
 	return json;
 }

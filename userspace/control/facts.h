@@ -32,16 +32,22 @@ struct facts_counts {
 	uint64_t samples;    /* comparable ones */
 	uint64_t mismatches; /* of these */
 	uint64_t synthetic;  /* of these, from marked requests */
+	uint64_t synthetic_mismatches;
 	uint64_t not_comparable[FACTS_REASON_COUNT];
 };
 
 struct facts_view {
 	uint32_t step;
-	struct facts_counts now;		  /* of this step */
-	struct facts_counts total;		  /* since this process took the route */
-	uint64_t build_samples, build_mismatches; /* since this build (its URLs) was deployed */
-	uint64_t stale;				  /* dropped: of an older step */
-	double watch;				  /* CUSUM, see judge/statistics.h */
+	struct facts_counts now;			      /* of this step */
+	struct facts_counts total;			      /* since this process took the route */
+	uint64_t build_samples, build_mismatches;	      /* since this build (its URLs) was deployed */
+	uint64_t build_synthetic, build_synthetic_mismatches; /* what marked requests have in them */
+	uint64_t shapes, top_shape; /* of this step: distinct request shapes, samples of the most frequent */
+	uint64_t keys[2]; /* of this step: distinct keys of a keyed split, by the side that served them */
+	uint64_t control_samples, control_differing; /* legacy asked twice: see noise.h */
+	uint64_t proposals;			     /* places proposed for the ignore list */
+	uint64_t stale;				     /* dropped: of an older step */
+	double watch;				     /* CUSUM, see judge/statistics.h */
 };
 
 struct facts;
@@ -78,6 +84,15 @@ json_t *facts_differences(struct facts *facts, uint32_t slot);
 json_t *facts_top(struct facts *facts, uint32_t slot, unsigned max);
 json_t *facts_ignore_preview(struct facts *facts, uint32_t slot, char *const *pointers, size_t count,
 			     const char **why);
+
+/* How varied this step's samples are, see diversity.h. */
+json_t *facts_shapes(struct facts *facts, uint32_t slot);
+/* Where legacy disagrees with itself, see noise.h. */
+json_t *facts_noise(struct facts *facts, uint32_t slot, bool places);
+/* Did what some route proposes change since the last call? */
+bool facts_noise_news(struct facts *facts);
+/* Pointers to be put on the ignore list by themselves (compare.noise: apply); NULL when there are none. */
+json_t *facts_noise_to_apply(struct facts *facts, uint32_t slot);
 
 /* Waits until everything submitted so far was counted (tests, shutdown). */
 void facts_settle(struct facts *facts);

@@ -2,7 +2,8 @@
 /*
  * ledger: a decision with all it was made from, so that it can be understood, and made again offline.
  *
- * A record holds the arbiter's facts and policy whole: arbiter_decide() of them is the decision.
+ * A record holds the arbiter's facts and policy whole: arbiter_decide() of them is the decision (see
+ * judge/record.h, which makes it again).
  */
 #ifndef PHOENIX_CONTROL_LEDGER_H
 #define PHOENIX_CONTROL_LEDGER_H
@@ -26,7 +27,5 @@ struct ledger_entry {
 json_t *ledger_record(const struct ledger_entry *entry);
 /* {"body_over_cap": 2, …}: only what is not zero. */
 json_t *not_comparable_json(const uint64_t counts[FACTS_REASON_COUNT]);
-/* What the arbiter would decide of a record's facts and policy; false when the record is not complete. */
-bool ledger_replay(const json_t *record, struct arbiter_decision *out);
 
 #endif

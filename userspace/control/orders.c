@@ -116,6 +116,9 @@ int engine_verb(struct engine *engine, struct route *route, enum verb verb, cons
 	if (!again)
 		order_fill(&move, route_config_of(route), verb, buf_cstr(&text), now);
 	int err = again ? 0 : engine_apply(engine, route, &move, &evidence, now, why);
+	/* Who goes on after an alarm has seen it: the watch begins anew. */
+	if (!err && verb == VERB_RESUME)
+		facts_watch_reset(engine->facts, route->slot);
 	if (!err && !again && verb == VERB_ROLLBACK)
 		route->rollbacks_manual++;
 	if (!err)

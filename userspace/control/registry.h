@@ -34,15 +34,15 @@ struct route_watch {
 	enum arbiter_reason reason_kind; /* of the last hold that was recorded */
 	bool recorded;
 	char reason[REASON_SIZE]; /* what the next step waits for */
-	double llr, lower_bound;
-	uint64_t served[2]; /* requests of this step by side, when last looked */
-	bool seen;	    /* since then or before: the counts agreed with a weight of 0 or 100 % */
+	uint64_t served[2];	  /* requests of this step by side, when last looked */
+	bool seen;		  /* since then or before: the counts agreed with a weight of 0 or 100 % */
 	/* After a rollback: is it true? */
 	bool verify;
 	bool verify_warned;
 	uint64_t verify_ns;
-	uint64_t verify_modern; /* modern-served requests counted when the window began */
-	uint64_t memory_before; /* samples that the gateway had no memory for, when the step began */
+	uint64_t verify_modern;	 /* modern-served requests counted when the window began */
+	uint64_t proposals_told; /* places proposed for the ignore list when people were last told */
+	uint64_t memory_before;	 /* samples that the gateway had no memory for, when the step began */
 };
 
 /* The route as JSON, see view.c. */

@@ -6,6 +6,8 @@
 #include "control/engine.h"
 #include "control/engine_internal.h"
 
+#define SPLIT_KEYS_MIN 50 /* distinct keys before a keyed split is judged */
+
 struct arbiter_policy engine_policy(const struct route_config *config)
 {
 	const struct arbiter_config *arbiter = &config->arbiter;
@@ -17,6 +19,13 @@ struct arbiter_policy engine_policy(const struct route_config *config)
 	policy.rollback_min_samples = arbiter->rollback_min_samples;
 	policy.step_bp = arbiter->step_bp;
 	policy.min_step_ms = arbiter->min_step_ms;
+	policy.synthetic_max_bp = arbiter->synthetic_max_bp;
+	policy.min_shapes = arbiter->min_shapes;
+	policy.max_shape_bp = arbiter->max_shape_bp;
+	policy.watch_alarm = arbiter->watch_alarm;
+	policy.split_by_key = config->split_by != SPLIT_BY_REQUEST;
+	if (policy.split_by_key)
+		policy.split_min = SPLIT_KEYS_MIN;
 	return policy;
 }
 

@@ -8,7 +8,7 @@
 #include "control/view.h"
 
 #include "control/datapath.h"
-
+#include "control/engine_internal.h"
 #include "control/ledger.h"
 #include "control/series.h"
 #include "control/value.h"
@@ -76,6 +76,43 @@ json_t *view_weight(struct control *control, struct route *route)
 	return json;
 }
 
+static void add(json_t *json, const char *key, json_t *value)
+{
+	json_object_set_new(json, key, value);
+}
+
+/* How sure that is: shown under both policies, though only bounded acts on it. What is unknown is null. */
+static void add_figures(struct control *control, struct route *route, const struct facts_view *view,
+			json_t *json)
+{
+	struct evidence evidence;
+	engine_assess(&control->engine, route, moment_now(), &evidence);
+	const struct arbiter_decision *d = &evidence.decision;
+	const struct arbiter_facts *f = &evidence.facts;
+	add(json, "llr", f->samples ? json_real(d->llr) : json_null());
+	add(json, "llr_bound", json_real(arbiter_likelihood_bound(&evidence.policy)));
+	add(json, "wilson_lower", f->samples ? json_real(d->lower_bound) : json_null());
+	add(json, "build",
+	    json_pack("{s:I, s:I, s:I, s:o, s:o}", "samples", (json_int_t)f->build_samples, "mismatches",
+		      (json_int_t)f->build_mismatches, "synthetic", (json_int_t)f->build_synthetic,
+		      "wilson_lower", f->build_samples ? json_real(d->build_lower_bound) : json_null(),
+		      "needs", d->gate_bp ? json_ratio(d->gate_bp) : json_null()));
+	add(json, "watch",
+	    json_pack("{s:o, s:o, s:b}", "cusum", json_real(f->watch), "alarm",
+		      json_real(evidence.policy.watch_alarm), "on", route->migration.complete));
+	add(json, "split",
+	    json_pack("{s:s, s:I, s:I, s:o, s:o}", "of", evidence.policy.split_by_key ? "keys" : "requests",
+		      "legacy", (json_int_t)f->split_legacy, "modern", (json_int_t)f->split_modern,
+		      "chi_square", json_real(d->split), "alarm", json_real(evidence.policy.split_alarm)));
+	add(json, "shapes",
+	    json_pack("{s:I, s:o, s:I, s:o}", "distinct", (json_int_t)f->shapes, "top_share",
+		      f->samples ? json_real((double)f->top_shape / (double)f->samples) : json_null(), "min",
+		      (json_int_t)evidence.policy.min_shapes, "max_share",
+		      json_ratio(evidence.policy.max_shape_bp)));
+	json_t *noise = facts_noise(control->facts, route->slot, false);
+	add(json, "noise", noise ? noise : json_null());
+}
+
 static json_t *consistency_json(struct control *control, struct route *route,
 				const struct gateway_route_stats *stats)
 {
@@ -87,21 +124,19 @@ static json_t *consistency_json(struct control *control, struct route *route,
 	if (no_memory > view.now.not_comparable[EXCHANGE_MEMORY])
 		view.now.not_comparable[EXCHANGE_MEMORY] = no_memory;
 	uint64_t n = view.now.samples, k = view.now.mismatches;
-	struct arbiter_policy policy = engine_policy(config);
-	struct arbiter_decision d =
-		arbiter_decide(&policy, &(struct arbiter_facts){.samples = n, .mismatches = k});
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "ratio",
-			 n ? json_real((double)(n - k) / (double)n) : json_null(), "samples", (json_int_t)n,
-			 "matches", (json_int_t)(n - k), "mismatches", (json_int_t)k, "synthetic",
-			 (json_int_t)view.now.synthetic, "stale", (json_int_t)view.stale, "not_comparable",
-			 not_comparable_json(view.now.not_comparable), "ignored_pointers",
-			 strings_json(&config->compare.ignore), "limit_promote",
-			 json_ratio(config->arbiter.promote_above_bp), "limit_rollback",
-			 json_ratio(config->arbiter.rollback_below_bp), "min_samples",
-			 (json_int_t)config->arbiter.min_samples, "rollback_min_samples",
-			 (json_int_t)config->arbiter.rollback_min_samples, "llr",
-			 n ? json_real(d.llr) : json_null(), "wilson_lower",
-			 n ? json_real(d.lower_bound) : json_null());
+	json_t *json = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I}", "ratio",
+				 n ? json_real((double)(n - k) / (double)n) : json_null(), "samples",
+				 (json_int_t)n, "matches", (json_int_t)(n - k), "mismatches", (json_int_t)k,
+				 "synthetic", (json_int_t)view.now.synthetic, "stale", (json_int_t)view.stale,
+				 "not_comparable", not_comparable_json(view.now.not_comparable),
+				 "ignored_pointers", strings_json(&config->compare.ignore), "limit_promote",
+				 json_ratio(config->arbiter.promote_above_bp), "limit_rollback",
+				 json_ratio(config->arbiter.rollback_below_bp), "min_samples",
+				 (json_int_t)config->arbiter.min_samples, "rollback_min_samples",
+				 (json_int_t)config->arbiter.rollback_min_samples);
+	if (json)
+		add_figures(control, route, &view, json);
+	return json;
 }
 
 static json_t *side_json(struct control *control, struct route *route,
@@ -191,11 +226,6 @@ static json_t *synthetic_json(const struct gateway_route_stats *stats)
 			 "answers", answers);
 }
 
-static void add(json_t *json, const char *key, json_t *value)
-{
-	json_object_set_new(json, key, value);
-}
-
 json_t *view_route(struct control *control, struct route *route, bool with_config)
 {
 	const struct route_config *config = route_config_of(route);
@@ -257,7 +287,7 @@ static uint64_t route_key(struct control *control, struct route *route)
 	struct {
 		struct gateway_route_stats stats;
 		struct facts_view facts;
-		uint64_t revision, set_bp, flags, verify, llr;
+		uint64_t revision, set_bp, flags, verify;
 		char reason[REASON_SIZE];
 	} all;
 	memset(&all, 0, sizeof(all));
@@ -400,10 +430,12 @@ json_t *view_differences(struct control *control, struct route *route)
 {
 	struct facts_view view;
 	facts_read(control->facts, route->slot, &view);
-	return json_pack("{s:o, s:I, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)),
-			 "samples", (json_int_t)view.build_samples, "mismatches",
-			 (json_int_t)view.build_mismatches, "groups",
-			 facts_differences(control->facts, route->slot));
+	return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "id",
+			 json_text(slice_str(route_config_of(route)->id)), "samples",
+			 (json_int_t)view.build_samples, "mismatches", (json_int_t)view.build_mismatches,
+			 "groups", facts_differences(control->facts, route->slot), "noise",
+			 facts_noise(control->facts, route->slot, true), "shapes",
+			 facts_shapes(control->facts, route->slot));
 }
 
 json_t *view_decisions(struct control *control, struct route *route, size_t limit)

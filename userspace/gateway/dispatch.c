@@ -48,6 +48,7 @@ static enum phx_side choose_side(struct transaction *t, const char *bytes)
 	 */
 	t->step = __atomic_load_n(&policy->slots[slot].step, __ATOMIC_ACQUIRE);
 	uint32_t weight_bp = policy_weight_bp(policy, slot);
+	t->split_hash = 0;
 	if (weight_bp == 0)
 		return PHX_LEGACY;
 	if (weight_bp >= PHX_WEIGHT_ONE)
@@ -57,8 +58,8 @@ static enum phx_side choose_side(struct transaction *t, const char *bytes)
 		return phx_split_by_request(n, weight_bp, policy->seed ^ slot) ? PHX_MODERN : PHX_LEGACY;
 	}
 	struct slice key = split_key(t, bytes);
-	uint64_t hash = siphash24(policy->key, key.ptr, key.len);
-	return phx_split_by_key(hash, weight_bp) ? PHX_MODERN : PHX_LEGACY;
+	t->split_hash = siphash24(policy->key, key.ptr, key.len);
+	return phx_split_by_key(t->split_hash, weight_bp) ? PHX_MODERN : PHX_LEGACY;
 }
 
 /* "." and ".." segments, plain or percent-encoded, could climb out of an upstream's base path. */

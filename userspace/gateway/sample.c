@@ -73,6 +73,7 @@ static struct exchange *exchange_begin(struct transaction *t)
 	exchange->step = t->step;
 	exchange->side = t->side;
 	exchange->synthetic = t->synthetic;
+	exchange->split_hash = t->split_hash;
 	exchange->method = t->method;
 	exchange->wall_ns = clock_wall_ns();
 	memcpy(exchange->request_id, t->request_id, sizeof(exchange->request_id));
@@ -111,6 +112,9 @@ void sample_begin(struct transaction *t, struct slice target)
 	t->sample = exchange_begin(t);
 	if (!t->sample)
 		return;
+	/* Asking legacy twice must be harmless whatever mirror.unsafe_methods says. */
+	t->sample->control_wanted = (PHX_METHODS_SAFE & PHX_METHOD_BIT(t->method)) &&
+				    phx_split_by_request(n, config->mirror.control_bp, policy->seed + slot);
 	buf_append_slice(&t->sample->target, target);
 	if (t->sample->target.failed || !record_request_fields(t))
 		submit(t, EXCHANGE_MEMORY);

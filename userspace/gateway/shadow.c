@@ -5,6 +5,10 @@
  * It has connections, a deadline and a limit of its own, and it runs when the primary is done, so nothing
  * that happens here can be felt by a client. The other side's answer is recorded in the exchange, which then
  * goes to the sink whatever came of it.
+ *
+ * A few exchanges take a second round (exchange.control_wanted): legacy is asked once more, so that its two
+ * answers show where it disagrees with itself. The sample is complete before that; whatever comes of the
+ * second round, its outcome stays.
  */
 #include "gateway/transaction.h"
 
@@ -25,15 +29,28 @@ struct shadow {
 	struct buf head; /* a response head that came in pieces */
 	struct http_head response;
 	struct http_body body;
+	struct exchange_message *into; /* of the exchange: where the answer goes */
+	enum phx_side side;	       /* who is asked */
+	bool control;		       /* this is the second round */
 	uint64_t begun_ns;
 	bool head_done;
 	bool reusable;
 };
 
+static bool ask_again(struct shadow *shadow, bool reusable);
+
 static void finish(struct shadow *shadow, enum exchange_outcome outcome, bool reusable)
 {
 	struct worker *worker = shadow->worker;
 	struct exchange *exchange = shadow->exchange;
+	if (!shadow->control) {
+		exchange->shadow_ns = worker->ring.now_ns - shadow->begun_ns;
+		if (outcome == EXCHANGE_COMPARABLE && exchange->control_wanted && ask_again(shadow, reusable))
+			return;
+	} else if (outcome != EXCHANGE_COMPARABLE) {
+		exchange_message_reset(&exchange->control);
+		outcome = EXCHANGE_COMPARABLE;
+	}
 	timer_cancel(&worker->ring.timers, &shadow->timer);
 	list_remove(&shadow->link);
 	worker->shadow_count--;
@@ -41,7 +58,6 @@ static void finish(struct shadow *shadow, enum exchange_outcome outcome, bool re
 	struct upstream *upstream = shadow->up.upstream;
 	bool sending = upstream && upstream->stream.sending;
 	upstream_release(&shadow->up, reusable && !sending);
-	exchange->shadow_ns = worker->ring.now_ns - shadow->begun_ns;
 	exchange->outcome = outcome;
 	struct gateway_route_stats *stats = worker_route_stats(worker, shadow->route->slot);
 	if (stats)
@@ -64,10 +80,11 @@ static void on_expired(struct timer *timer)
 }
 
 /* The request, as the served side got it but for the base path and the mark. */
-static bool write_request(struct shadow *shadow, enum phx_side side)
+static bool write_request(struct shadow *shadow)
 {
 	struct exchange *exchange = shadow->exchange;
 	struct buf *out = &shadow->request;
+	enum phx_side side = shadow->side;
 	buf_append_slice(out, buf_slice(&exchange->method_name));
 	buf_append_char(out, ' ');
 	struct slice target = buf_slice(&exchange->target), base = shadow->route->base_path[side];
@@ -127,8 +144,8 @@ static bool take_head(struct shadow *shadow, const char *bytes)
 		http_head_init(&shadow->response, PHX_HEAD_RESPONSE, HTTP_FIELDS_MAX);
 		return true;
 	}
-	exchange->shadow.status = scan->status;
-	if (!sample_add_fields(exchange, &exchange->shadow, &shadow->response, bytes)) {
+	shadow->into->status = scan->status;
+	if (!sample_add_fields(exchange, shadow->into, &shadow->response, bytes)) {
 		finish(shadow, EXCHANGE_MEMORY, false);
 		return false;
 	}
@@ -180,8 +197,8 @@ static void on_data(struct upstream_user *user, struct ring_buffer buffer)
 	}
 	enum http_body_result result =
 		http_body_read(&shadow->body, buffer.data + at, buffer.len - at, &consumed, &produced);
-	bool kept = !produced || exchange_add_body(shadow->exchange, &shadow->exchange->shadow,
-						   slice_of(buffer.data + at, produced));
+	bool kept = !produced ||
+		    exchange_add_body(shadow->exchange, shadow->into, slice_of(buffer.data + at, produced));
 	bool leftover = at + consumed < buffer.len;
 	ring_buffer_put(&worker->ring, &buffer);
 	if (!kept)
@@ -211,15 +228,47 @@ static void on_end(struct upstream_user *user, int err)
 			return;
 		}
 		upstream_release(user, false);
-		enum upstream_acquired acquired =
-			upstream_acquire(shadow->worker, shadow->route->endpoint[!shadow->exchange->side],
-					 true, UPSTREAM_FRESH, user);
+		enum upstream_acquired acquired = upstream_acquire(
+			shadow->worker, shadow->route->endpoint[shadow->side], true, UPSTREAM_FRESH, user);
 		if (acquired == UPSTREAM_PENDING)
 			return;
 		finish(shadow, EXCHANGE_SHADOW_BUSY, false);
 		return;
 	}
 	finish(shadow, EXCHANGE_SHADOW_FAILED, false);
+}
+
+/* The second round: legacy once more. False when it cannot be, and then nothing is under way. */
+static bool ask_again(struct shadow *shadow, bool reusable)
+{
+	struct worker *worker = shadow->worker;
+	struct upstream *upstream = shadow->up.upstream;
+	/* A request that is still being sent holds its memory. */
+	if (worker->draining || (upstream && upstream->stream.sending))
+		return false;
+	upstream_release(&shadow->up, reusable);
+	shadow->control = true;
+	shadow->into = &shadow->exchange->control;
+	shadow->side = PHX_LEGACY;
+	shadow->head_done = shadow->reusable = false;
+	http_head_init(&shadow->response, PHX_HEAD_RESPONSE, HTTP_FIELDS_MAX);
+	http_body_fini(&shadow->body);
+	buf_reset(&shadow->head);
+	buf_reset(&shadow->request);
+	if (!write_request(shadow))
+		return false;
+	timer_set(&worker->ring.timers, &shadow->timer,
+		  worker->ring.now_ns + shadow->route->config->mirror.timeout_ms * NS_PER_MS);
+	switch (upstream_acquire(worker, shadow->route->endpoint[PHX_LEGACY], true, UPSTREAM_REUSE_CHECKED,
+				 &shadow->up)) {
+	case UPSTREAM_READY:
+		send_request(shadow);
+		return true;
+	case UPSTREAM_PENDING:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* The exchange never got as far as a connection. */
@@ -236,7 +285,6 @@ static void drop(struct worker *worker, const struct snapshot_route *route, stru
 void shadow_start(struct worker *worker, struct snapshot_use *use, const struct snapshot_route *route,
 		  struct exchange *exchange)
 {
-	enum phx_side side = exchange->side == PHX_LEGACY ? PHX_MODERN : PHX_LEGACY;
 	struct shadow *shadow = NULL;
 	if (worker->shadow_count < SHADOWS_PER_WORKER && !worker->draining)
 		shadow = calloc(1, sizeof(*shadow));
@@ -247,13 +295,15 @@ void shadow_start(struct worker *worker, struct snapshot_use *use, const struct 
 	shadow->worker = worker;
 	shadow->route = route;
 	shadow->exchange = exchange;
+	shadow->into = &exchange->shadow;
+	shadow->side = exchange->side == PHX_LEGACY ? PHX_MODERN : PHX_LEGACY;
 	shadow->request.max = exchange->body_max_bytes + worker->block_bytes;
 	shadow->head.max = worker->limits->head_bytes + RING_BUFFER_BYTES;
 	shadow->begun_ns = worker->ring.now_ns;
 	shadow->up = (struct upstream_user){on_connected, on_data, on_end, on_sent, NULL};
 	http_head_init(&shadow->response, PHX_HEAD_RESPONSE, HTTP_FIELDS_MAX);
 	timer_init(&shadow->timer, on_expired);
-	if (!write_request(shadow, side)) {
+	if (!write_request(shadow)) {
 		buf_fini(&shadow->request);
 		free(shadow);
 		drop(worker, route, exchange, EXCHANGE_MEMORY);
@@ -266,7 +316,8 @@ void shadow_start(struct worker *worker, struct snapshot_use *use, const struct 
 	STAT_ADD(worker->stats.shadow_active, 1);
 	timer_set(&worker->ring.timers, &shadow->timer,
 		  worker->ring.now_ns + route->config->mirror.timeout_ms * NS_PER_MS);
-	switch (upstream_acquire(worker, route->endpoint[side], true, UPSTREAM_REUSE_CHECKED, &shadow->up)) {
+	switch (upstream_acquire(worker, route->endpoint[shadow->side], true, UPSTREAM_REUSE_CHECKED,
+				 &shadow->up)) {
 	case UPSTREAM_READY:
 		send_request(shadow);
 		break;

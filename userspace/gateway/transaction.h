@@ -38,6 +38,7 @@ struct transaction {
 	struct gateway_route_stats *stats;
 	enum phx_side side;
 	uint32_t step;
+	uint64_t split_hash; /* of the key that chose the side; 0 = no key did */
 
 	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
 	struct block *head_block; /* the request head, when it came in several pieces */

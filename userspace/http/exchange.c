@@ -61,6 +61,7 @@ void exchange_destroy(struct exchange *exchange)
 	message_fini(&exchange->request);
 	message_fini(&exchange->served);
 	message_fini(&exchange->shadow);
+	message_fini(&exchange->control);
 	buf_fini(&exchange->method_name);
 	buf_fini(&exchange->target);
 	free(exchange);

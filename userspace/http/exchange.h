@@ -74,8 +74,11 @@ struct exchange {
 	uint32_t step;	     /* phx_policy.step when the request came: the evidence belongs to that step */
 	enum phx_side side;  /* who served it */
 	enum exchange_outcome outcome;
-	bool synthetic; /* the request carried X-Phoenix-Synthetic: 1 */
+	bool synthetic;	     /* the request carried X-Phoenix-Synthetic: 1 */
+	bool control_wanted; /* legacy shall be asked a second time, to learn where it disagrees with itself
+			      */
 	enum phx_method method;
+	uint64_t split_hash;	 /* of the key of a keyed split; 0 = the side was not chosen by a key */
 	uint64_t body_max_bytes; /* per message */
 	uint64_t wall_ns;	 /* when it began, CLOCK_REALTIME */
 	uint64_t served_ns;	 /* first request byte to last response byte */
@@ -86,6 +89,7 @@ struct exchange {
 	struct exchange_message request;
 	struct exchange_message served;
 	struct exchange_message shadow;
+	struct exchange_message control; /* legacy's second answer; status 0 = it was not asked, or failed */
 };
 
 /* NULL when the budget or memory is used up. */

@@ -27,6 +27,11 @@ struct arbiter_policy arbiter_policy_default(void)
 		.min_samples = 100,
 		.rollback_min_samples = 20,
 		.step_bp = 1000,
+		.synthetic_max_bp = ONE,
+		.min_shapes = 1,
+		.max_shape_bp = ONE,
+		.split_min = 200,
+		.split_alarm = 25,
 		.alpha = 0.01,
 		.beta = 0.001,
 		.half_gate_bp = 9800,
@@ -66,6 +71,22 @@ static uint32_t gate_of(const struct arbiter_policy *policy, uint32_t weight_bp)
 	return weight_bp >= ONE ? policy->full_gate_bp : policy->half_gate_bp;
 }
 
+double arbiter_likelihood_bound(const struct arbiter_policy *policy)
+{
+	return bound_of(policy->alpha, 0.01);
+}
+
+/* Chi-square of the served counts; 0 while no verdict is possible: too few, or at a weight that is absolute.
+ * The usual condition of the test: at least five expected on each side. */
+static double split_of(const struct arbiter_policy *policy, const struct arbiter_facts *facts)
+{
+	uint64_t n = facts->split_legacy + facts->split_modern, w = facts->weight_bp;
+	if (w == 0 || w >= ONE || n < policy->split_min || n == 0 || (wide)n * w < 5 * ONE ||
+	    (wide)n * (ONE - w) < 5 * ONE)
+		return 0;
+	return split_chi_square(facts->split_legacy, facts->split_modern, facts->weight_bp);
+}
+
 static void decide(struct arbiter_decision *d, enum arbiter_action action, enum arbiter_reason reason)
 {
 	d->action = action;
@@ -89,28 +110,72 @@ static bool decide_rollback(const struct arbiter_policy *policy, const struct ar
 	return true;
 }
 
+/* The rule on some samples: those of the step, and of the build for the gates. True when it would promote;
+ * otherwise *reason says what is missing. */
+static bool samples_promote(const struct arbiter_policy *policy, uint64_t n, uint64_t k,
+			    double build_lower_bound, uint32_t gate_bp, enum arbiter_reason *reason)
+{
+	if (n <= policy->min_samples) {
+		*reason = ARBITER_REASON_FEW_SAMPLES;
+		return false;
+	}
+	if (!arbiter_is_above(n, k, policy->promote_above_bp)) {
+		*reason = ARBITER_REASON_NOT_CONSISTENT_ENOUGH;
+		return false;
+	}
+	struct likelihood l = likelihood_make(policy->promote_above_bp, policy->rollback_below_bp);
+	if (policy->rule == ARBITER_RULE_BOUNDED &&
+	    likelihood_ratio(l, n, k) < bound_of(policy->alpha, 0.01)) {
+		*reason = ARBITER_REASON_LIKELIHOOD;
+		return false;
+	}
+	if (gate_bp && build_lower_bound * ONE < gate_bp) {
+		*reason = ARBITER_REASON_LOWER_BOUND;
+		return false;
+	}
+	return true;
+}
+
+/* The same without what synthetic requests brought. */
+static bool real_samples_promote(const struct arbiter_policy *policy, const struct arbiter_facts *facts,
+				 uint32_t gate_bp)
+{
+	enum arbiter_reason reason;
+	double lower =
+		wilson_lower(facts->build_samples - facts->build_synthetic,
+			     facts->build_mismatches - facts->build_synthetic_mismatches, STATISTICS_Z_95);
+	return samples_promote(policy, facts->samples - facts->synthetic,
+			       facts->mismatches - facts->synthetic_mismatches, lower, gate_bp, &reason);
+}
+
+/* What the policy asks of the samples besides their number and consistency; CONSISTENT when they have it. */
+static enum arbiter_reason missing_besides(const struct arbiter_policy *policy,
+					   const struct arbiter_facts *facts, uint32_t target_bp,
+					   uint32_t gate_bp)
+{
+	if (target_bp > policy->synthetic_max_bp && !real_samples_promote(policy, facts, gate_bp))
+		return ARBITER_REASON_SYNTHETIC;
+	if (policy->min_shapes > 1 && facts->shapes < policy->min_shapes)
+		return ARBITER_REASON_FEW_SHAPES;
+	if (policy->max_shape_bp < ONE &&
+	    (wide)ONE * facts->top_shape > (wide)policy->max_shape_bp * facts->samples)
+		return ARBITER_REASON_SHAPE_SHARE;
+	return ARBITER_REASON_CONSISTENT;
+}
+
 /* Is the evidence of this step enough to go on? Sets the reason when not. */
 static bool evidence_promotes(const struct arbiter_policy *policy, const struct arbiter_facts *facts,
 			      uint32_t target_bp, struct arbiter_decision *d)
 {
-	if (facts->samples <= policy->min_samples) {
-		decide(d, ARBITER_HOLD, ARBITER_REASON_FEW_SAMPLES);
-		return false;
+	enum arbiter_reason reason;
+	if (samples_promote(policy, facts->samples, facts->mismatches, d->build_lower_bound, d->gate_bp,
+			    &reason)) {
+		reason = missing_besides(policy, facts, target_bp, d->gate_bp);
+		if (reason == ARBITER_REASON_CONSISTENT)
+			return true;
 	}
-	if (!arbiter_is_above(facts->samples, facts->mismatches, policy->promote_above_bp)) {
-		decide(d, ARBITER_HOLD, ARBITER_REASON_NOT_CONSISTENT_ENOUGH);
-		return false;
-	}
-	if (policy->rule == ARBITER_RULE_BOUNDED && d->llr < bound_of(policy->alpha, 0.01)) {
-		decide(d, ARBITER_HOLD, ARBITER_REASON_LIKELIHOOD);
-		return false;
-	}
-	uint32_t gate_bp = gate_of(policy, target_bp);
-	if (gate_bp && d->build_lower_bound * ONE < gate_bp) {
-		decide(d, ARBITER_HOLD, ARBITER_REASON_LOWER_BOUND);
-		return false;
-	}
-	return true;
+	decide(d, ARBITER_HOLD, reason);
+	return false;
 }
 
 static void decide_promotion(const struct arbiter_policy *policy, const struct arbiter_facts *facts,
@@ -124,7 +189,7 @@ static void decide_promotion(const struct arbiter_policy *policy, const struct a
 		decide(d, ARBITER_HOLD, ARBITER_REASON_STEP_AGE);
 	else if (!(facts->flags & ARBITER_WEIGHT_SET))
 		decide(d, ARBITER_HOLD, ARBITER_REASON_NOT_SET);
-	else if (facts->flags & ARBITER_SPLIT_WRONG)
+	else if (policy->split_alarm > 0 && d->split > policy->split_alarm)
 		decide(d, ARBITER_HOLD, ARBITER_REASON_SPLIT_WRONG);
 	else if (at_top && !(facts->flags & ARBITER_WEIGHT_SEEN))
 		decide(d, ARBITER_HOLD, ARBITER_REASON_NOT_SEEN);
@@ -147,6 +212,8 @@ struct arbiter_decision arbiter_decide(const struct arbiter_policy *policy, cons
 		.lower_bound = wilson_lower(n, k, STATISTICS_Z_95),
 		.build_lower_bound =
 			wilson_lower(facts->build_samples, facts->build_mismatches, STATISTICS_Z_95),
+		.split = split_of(policy, facts),
+		.gate_bp = gate_of(policy, next_weight(policy, facts->weight_bp)),
 	};
 	if (facts->flags & ARBITER_ROLLED_BACK)
 		decide(&d, ARBITER_HOLD, ARBITER_REASON_LATCHED);
@@ -238,9 +305,27 @@ static void explain_evidence(const struct arbiter_policy *policy, const struct a
 		break;
 	case ARBITER_REASON_LOWER_BOUND:
 		buf_printf(out, "lower bound %.2f%% of this build < ", decision->build_lower_bound * 100);
-		append_threshold(out, gate_of(policy, next_weight(policy, facts->weight_bp)));
+		append_threshold(out, decision->gate_bp);
 		buf_printf(out, " (%" PRIu64 " of %" PRIu64 " samples)",
 			   facts->build_samples - facts->build_mismatches, facts->build_samples);
+		break;
+	case ARBITER_REASON_SYNTHETIC:
+		buf_append_str(out, "a weight above ");
+		append_threshold(out, policy->synthetic_max_bp);
+		buf_printf(out,
+			   " needs enough evidence from real traffic: %" PRIu64 " of %" PRIu64
+			   " samples are real, %" PRIu64 " of these mismatch",
+			   facts->samples - facts->synthetic, facts->samples,
+			   facts->mismatches - facts->synthetic_mismatches);
+		break;
+	case ARBITER_REASON_FEW_SHAPES:
+		buf_printf(out, "%" PRIu64 " of %" PRIu32 " distinct request shapes seen", facts->shapes,
+			   policy->min_shapes);
+		break;
+	case ARBITER_REASON_SHAPE_SHARE:
+		buf_printf(out, "one request shape has %" PRIu64 " of %" PRIu64 " samples, more than ",
+			   facts->top_shape, facts->samples);
+		append_threshold(out, policy->max_shape_bp);
 		break;
 	case ARBITER_REASON_CONSISTENT:
 		append_consistency(out, facts, ">", policy->promote_above_bp);
@@ -282,8 +367,12 @@ void arbiter_explain(const struct arbiter_policy *policy, const struct arbiter_f
 			   facts->weight_bp / 100.0);
 		break;
 	case ARBITER_REASON_SPLIT_WRONG:
-		buf_printf(out, "the served counts contradict the weight of %.4g%%",
-			   facts->weight_bp / 100.0);
+		buf_printf(out,
+			   "the served counts contradict the weight of %.4g%%: modern has %" PRIu64
+			   " of %" PRIu64 " %s (chi-square %.1f > %.4g)",
+			   facts->weight_bp / 100.0, facts->split_modern,
+			   facts->split_legacy + facts->split_modern,
+			   policy->split_by_key ? "keys" : "requests", decision->split, policy->split_alarm);
 		break;
 	case ARBITER_REASON_NOT_SEEN:
 		buf_append_str(out, "100% is set, but not seen yet in the counted requests");

@@ -14,6 +14,11 @@
  * over all samples of this build. Rolls back only where literal's threshold is crossed, and then either at
  * the floor or as soon as -LLR reaches ln(1/beta): five straight mismatches are enough.
  *
+ * Both rules may be told to ask for more before a promotion, and never for less: evidence from real traffic
+ * for a high weight (synthetic_max_bp), several request shapes, no shape with nearly all samples. The
+ *defaults ask for none of it: then literal is the contract's rule and nothing else. Served counts that
+ *contradict the weight (chi-square) freeze promotion under both rules.
+ *
  * The order of the questions: is a rollback latched, is it off or paused; then rollback, which waits for
  * nothing else; then everything that promotion has to wait for.
  *
@@ -40,6 +45,13 @@ struct arbiter_policy {
 	uint32_t rollback_min_samples; /* at least this many */
 	uint32_t step_bp;
 	uint32_t min_step_ms; /* a step lasts at least this long */
+	/* Asked for by promotion besides; both rules. */
+	uint32_t synthetic_max_bp; /* a higher weight needs the evidence from real traffic alone */
+	uint32_t min_shapes;	   /* distinct request shapes in this step; 0 and 1 = no demand */
+	uint32_t max_shape_bp;	   /* share of this step's samples that one shape may have; 10000 = all */
+	uint32_t split_min;	   /* requests (or keys) before the split is judged at all */
+	uint32_t split_by_key;	   /* the split's counts are of distinct keys, not of requests */
+	double split_alarm;	   /* chi-square of the split above which promotion freezes; 0 = never */
 	/* bounded only */
 	double alpha;	       /* chance to pass a step at rollback_below; 0.01 */
 	double beta;	       /* chance of an early rollback at promote_above; 0.001 */
@@ -60,8 +72,7 @@ struct arbiter_policy arbiter_policy_default(void);
 	X(COMPLETE, 4, "the migration was complete before")                                                  \
 	X(WEIGHT_SET, 5, "the wanted weight was read back from the data path")                               \
 	X(WEIGHT_SEEN, 6, "the counted requests of this step agree with the weight")                         \
-	X(PROMOTED, 7, "the weight was reached by a promotion")                                              \
-	X(SPLIT_WRONG, 8, "the served counts contradict the weight")
+	X(PROMOTED, 7, "the weight was reached by a promotion")
 
 enum arbiter_flag {
 #define X(name, bit, help) ARBITER_##name = 1 << (bit),
@@ -76,6 +87,12 @@ struct arbiter_facts {
 	uint64_t mismatches;	/* of these: k <= n */
 	uint64_t build_samples; /* since this build was deployed; for the Wilson gates */
 	uint64_t build_mismatches;
+	/* What synthetic requests have in the four figures above. */
+	uint64_t synthetic, synthetic_mismatches;
+	uint64_t build_synthetic, build_synthetic_mismatches;
+	uint64_t shapes;		     /* distinct request shapes among this step's samples */
+	uint64_t top_shape;		     /* samples of the most frequent one */
+	uint64_t split_legacy, split_modern; /* served in this step: requests, or keys (split_by_key) */
 	uint64_t step_age_ms;
 	double watch; /* CUSUM since completion */
 };
@@ -101,6 +118,9 @@ enum arbiter_action {
 	X(NOT_CONSISTENT_ENOUGH, "not_consistent_enough", "consistency between the two thresholds")          \
 	X(LIKELIHOOD, "likelihood", "the likelihood ratio has not reached its bound")                        \
 	X(LOWER_BOUND, "lower_bound", "the Wilson lower bound does not allow this weight yet")               \
+	X(SYNTHETIC, "synthetic", "the weight needs evidence from real traffic")                             \
+	X(FEW_SHAPES, "few_shapes", "not enough distinct request shapes yet")                                \
+	X(SHAPE_SHARE, "shape_share", "one request shape has too large a share of the samples")              \
 	X(STEP_AGE, "step_age", "the step has not lasted long enough")                                       \
 	X(NOT_SET, "not_set", "the wanted weight was not read back from the data path")                      \
 	X(SPLIT_WRONG, "split_wrong", "the served counts contradict the weight")                             \
@@ -123,6 +143,8 @@ struct arbiter_decision {
 	double llr;		  /* of this step */
 	double lower_bound;	  /* Wilson, one-sided 95 %, of this step */
 	double build_lower_bound; /* the same over all samples of the build */
+	double split;		  /* chi-square of the served counts; 0 while they are too few to tell */
+	uint32_t gate_bp;	  /* build_lower_bound that the next weight needs; 0 = none */
 };
 
 struct arbiter_decision arbiter_decide(const struct arbiter_policy *policy,
@@ -138,6 +160,9 @@ void arbiter_explain(const struct arbiter_policy *policy, const struct arbiter_f
 /* Integer tests, exported for the tests and the page: (n - k) / n against a threshold in basis points. */
 bool arbiter_is_above(uint64_t n, uint64_t k, uint32_t threshold_bp);
 bool arbiter_is_below(uint64_t n, uint64_t k, uint32_t threshold_bp);
+
+/* ln(1/alpha): the likelihood ratio that the bounded rule promotes at. */
+double arbiter_likelihood_bound(const struct arbiter_policy *policy);
 
 const char *arbiter_action_word(enum arbiter_action action);
 const char *arbiter_reason_word(enum arbiter_reason reason);
