@@ -248,7 +248,7 @@ routes:
     legacy_url: {env.up.url}
     modern_url: {env.up.url}
     weight: 0
-    mirror: {{sample: 0}}
+    mirror: {{sample: 0, control: 0}}
     arbiter: {{enabled: false}}
 """)
         gw.args = [gw.args[0], "--config", yaml]

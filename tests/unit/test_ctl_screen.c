@@ -11,7 +11,12 @@ static const char route_text[] =
 	"\"drift\":true},"
 	"\"consistency\":{\"ratio\":0.9901,\"samples\":101,\"matches\":100,\"mismatches\":1,"
 	"\"not_comparable\":{\"body_over_cap\":2,\"stream\":0},\"ignored_pointers\":[\"/meta/at\"],"
-	"\"limit_promote\":0.99,\"limit_rollback\":0.95,\"min_samples\":100},"
+	"\"limit_promote\":0.99,\"limit_rollback\":0.95,\"min_samples\":100,\"llr\":2.514862,"
+	"\"llr_bound\":4.60517,\"wilson_lower\":0.958,\"synthetic\":7,"
+	"\"build\":{\"samples\":1400,\"wilson_lower\":0.981,\"needs\":0.99},"
+	"\"watch\":{\"cusum\":1.25,\"alarm\":8,\"on\":true},"
+	"\"shapes\":{\"distinct\":3,\"top_share\":0.9},"
+	"\"noise\":{\"samples\":50,\"differing\":4,\"proposed\":[\"/meta/seq\"]}},"
 	"\"sides\":{\"legacy\":{\"requests\":10,\"errors\":0,\"error_rate\":0.0,\"p99_ms\":2.1},"
 	"\"modern\":{\"requests\":9,\"errors\":1,\"error_rate\":0.1111,\"p99_ms\":null,\"down\":true}},"
 	"\"verbs\":[\"pause\",\"rollback\"]}";
@@ -44,6 +49,14 @@ TEST(block_tells_what_stands_beside_the_consistency)
 	CHECK(strstr(buf_cstr(&out), "ignoring /meta/at"));
 	CHECK(strstr(buf_cstr(&out), "not comparable: 2 body_over_cap\n"));
 	CHECK(strstr(buf_cstr(&out), "drift: the file says 0%"));
+	CHECK(strstr(buf_cstr(&out),
+		     "at least     95.8% (95% sure); likelihood 2.51 of 4.61; this build 98.1% in "
+		     "1,400, the next step needs 99%\n"));
+	CHECK(strstr(buf_cstr(&out),
+		     "3 request shapes, the most frequent has 90%; 7 of the samples are synthetic\n"));
+	CHECK(strstr(buf_cstr(&out), "watch        1.25, alarm at 8\n"));
+	CHECK(strstr(buf_cstr(&out),
+		     "legacy differs from itself in 4 of 50 answers; proposed to ignore: /meta/seq\n"));
 	CHECK(strstr(buf_cstr(&out), "seen 29.98% of 5,003 requests"));
 	CHECK(strstr(buf_cstr(&out), "p99 -, p50 -, errors 11.11% (1 of 9)  DOWN"));
 	CHECK(strstr(buf_cstr(&out), "possible     pause, rollback"));

@@ -146,6 +146,8 @@ TEST(tampering_is_found)
 		{"policy", "min_samples", "99999999999", "not complete"},
 		{"policy", "alpha", NULL, "not complete"},
 		{NULL, "evidence", "{}", "not complete"},
+		{NULL, "by", "\"\"", "no record"},
+		{NULL, "action", NULL, "no record"},
 		{NULL, "evidence", NULL, "not complete"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

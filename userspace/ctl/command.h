@@ -27,6 +27,7 @@
 	X(FOLLOW, "follow", 'f', NULL, "go on printing as they happen")                                      \
 	X(LIMIT, "limit", 'n', "N", "print at most N, the newest")                                           \
 	X(DRY_RUN, "dry-run", 0, NULL, "only say what it would change")                                      \
+	X(PROPOSED, "proposed", 0, NULL, "also the pointers where legacy was seen to disagree with itself")  \
 	X(REMOVE, "remove", 0, NULL, "take the pointers off the list instead")                               \
 	X(ID, "id", 0, "ID", "of the new route")                                                             \
 	X(METHOD, "method", 0, "METHOD", "of the new route: GET or GET,POST or '*' (the default)")           \

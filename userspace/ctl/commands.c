@@ -42,6 +42,11 @@ const struct ctl_command ctl_commands[] = {
 	{"rollback", "ROUTE", CHANGE, "send everything to the legacy service, in every state", NULL,
 	 run_verb},
 	{"retry", "ROUTE", CHANGE, "begin again after a rollback", NULL, run_verb},
+	{"decisions replay", "FILE|ROUTE", READ,
+	 "decide again from each record, and compare (exit 1 when one differs)",
+	 "FILE is a ledger (state.decisions.jsonl beside the state file), what \"decisions ROUTE -o json\"\n"
+	 "printed, or - for stdin; it needs no daemon. The first decision that differs is named.",
+	 run_decisions_replay},
 	{"decisions", "ROUTE", READ | OPTION_BIT(LIMIT), "what was decided and on which evidence", NULL,
 	 run_decisions},
 	{"diff ls", "ROUTE", READ, "where the answers of the two services differ, grouped by pointer", NULL,
@@ -49,10 +54,13 @@ const struct ctl_command ctl_commands[] = {
 	{"diff show", "ROUTE [GROUP]", READ | OPTION_BIT(LIMIT), "differences with redacted samples",
 	 "GROUP is a number or a pointer as \"diff ls\" prints them; -n limits the samples of each group.",
 	 run_diff_show},
-	{"diff ignore", "ROUTE [POINTER]...", CHANGE | OPTION_BIT(DRY_RUN) | OPTION_BIT(REMOVE),
+	{"diff ignore", "ROUTE [POINTER]...",
+	 CHANGE | OPTION_BIT(DRY_RUN) | OPTION_BIT(REMOVE) | OPTION_BIT(PROPOSED),
 	 "ignore differences at these pointers from now on",
 	 "POINTER is an RFC 6901 pointer, with * for any element: /meta/generated_at or /data/*/fee.\n"
-	 "Without pointers it prints the list. With --dry-run nothing changes and the effect is printed.",
+	 "Without pointers it prints the list. With --dry-run nothing changes and the effect is printed. "
+	 "With\n"
+	 "--proposed the places are taken where legacy disagrees with itself (\"diff ls\" lists them).",
 	 run_diff_ignore},
 	{"trace", "METHOD URL", READ, "what would happen to this request, asked of the real data path", NULL,
 	 run_trace},

@@ -26,6 +26,15 @@ static int read_limit(const struct ctl *ctl, const struct ctl_line *line, uint64
 	return CTL_USAGE;
 }
 
+/* Two decimals, or a dash for what is unknown. */
+static void figure_cell(struct table *table, double figure, const char *unit)
+{
+	if (isfinite(figure))
+		table_cell(table, TINT_NONE, "%.2f%s", figure, unit);
+	else
+		table_cell(table, TINT_NONE, "-");
+}
+
 static void decision_row(struct table *table, const json_t *decision)
 {
 	const char *action = field_text(decision, "action", "?");
@@ -43,6 +52,8 @@ static void decision_row(struct table *table, const json_t *decision)
 	table_cell(table, TINT_NONE, "%s", buf_cstr(&weight));
 	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(decision, "n"));
 	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(decision, "mismatches"));
+	figure_cell(table, field_number(decision, "wilson_lower") * 100, "%");
+	figure_cell(table, field_number(decision, "llr"), "");
 	table_cell(table, TINT_NONE, "%s", field_text(decision, "by", "?"));
 	table_cell(table, TINT_NONE, "%s", field_text(decision, "reason", ""));
 	buf_fini(&weight);
@@ -68,10 +79,10 @@ int run_decisions(struct ctl *ctl, const struct ctl_line *line)
 		json_decref(answer);
 		return status;
 	}
-	static const char *const titles[] = {"AT",	   "ACTION", "WEIGHT", "SAMPLES",
-					     "MISMATCHES", "BY",     "REASON"};
+	static const char *const titles[] = {"AT",	 "ACTION",     "WEIGHT", "SAMPLES", "MISMATCHES",
+					     "AT LEAST", "LIKELIHOOD", "BY",	 "REASON"};
 	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
-		table_column(&table, titles[i], i == 3 || i == 4);
+		table_column(&table, titles[i], i >= 3 && i <= 6);
 	decisions = field(answer, "decisions");
 	size_t count = json_array_size(decisions);
 	for (size_t i = count > limit ? count - limit : 0; i < count; i++)
@@ -80,6 +91,38 @@ int run_decisions(struct ctl *ctl, const struct ctl_line *line)
 	table_fini(&table);
 	json_decref(answer);
 	return talk_write(ctl, &out);
+}
+
+/* Where legacy disagrees with itself: what differs there says nothing about modern. */
+static void append_noise(const struct ctl *ctl, const char *route, const json_t *noise, struct buf *out)
+{
+	struct table table = {0};
+	json_t *place;
+	size_t i;
+
+	if (json_array_size(field(noise, "places")) == 0)
+		return;
+	buf_printf(out, "%slegacy against itself: %llu of %llu answers differ\n", out->len ? "\n" : "",
+		   (unsigned long long)field_count(noise, "differing"),
+		   (unsigned long long)field_count(noise, "samples"));
+	static const char *const titles[] = {"COUNT", "KIND", "POINTER", ""};
+	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
+		table_column(&table, titles[c], c == 0);
+	json_array_foreach(field(noise, "places"), i, place)
+	{
+		bool ignored = field_true(place, "ignored");
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(place, "count"));
+		table_cell(&table, TINT_NONE, "%s", field_text(place, "kind", "?"));
+		table_cell(&table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(place, "pointer", "-"));
+		table_cell(&table, ignored ? TINT_DIM : TINT_YELLOW, "%s",
+			   ignored			   ? "ignored"
+			   : field_true(place, "proposed") ? "proposed to ignore"
+							   : "");
+	}
+	table_render(&table, &ctl->out, out);
+	table_fini(&table);
+	if (json_array_size(field(noise, "proposed")))
+		talk_note(ctl, "\"phoenixctl diff ignore %s --proposed\" ignores what is proposed", route);
 }
 
 int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
@@ -117,6 +160,7 @@ int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
 	else
 		talk_note(ctl, "no differences in %llu samples",
 			  (unsigned long long)field_count(answer, "samples"));
+	append_noise(ctl, line->arguments[0], field(answer, "noise"), &out);
 	table_fini(&table);
 	json_decref(answer);
 	return talk_write(ctl, &out);
@@ -238,7 +282,7 @@ out:
 }
 
 /* The list with the pointers of the command line added or taken off. New reference. */
-static json_t *edited_list(const json_t *before, const struct ctl_line *line)
+static json_t *edited_list(const json_t *before, const json_t *proposed, const struct ctl_line *line)
 {
 	bool remove = line->options[OPTION_REMOVE] != NULL;
 	json_t *after = json_array(), *item;
@@ -259,6 +303,8 @@ static json_t *edited_list(const json_t *before, const struct ctl_line *line)
 		if (!there)
 			json_array_append_new(after, json_string(line->arguments[k]));
 	}
+	if (line->options[OPTION_PROPOSED] && !remove)
+		json_array_extend(after, (json_t *)proposed); /* none of them is on the list yet */
 	return after;
 }
 
@@ -297,7 +343,7 @@ static int ignore_once(struct ctl *ctl, const struct ctl_line *line, const char 
 	json_t *before = field(answer->json, "config.compare.ignore");
 	if (!before)
 		before = field(answer->json, "consistency.ignored_pointers");
-	if (line->argument_count == 1)
+	if (line->argument_count == 1 && !line->options[OPTION_PROPOSED])
 		return print_ignores(ctl, before, before);
 
 	char etag[sizeof(answer->etag)];
@@ -305,7 +351,8 @@ static int ignore_once(struct ctl *ctl, const struct ctl_line *line, const char 
 	/* The member is shown without or with its quotes; the header is exact. */
 	snprintf(etag, sizeof(etag), "%s", *answer->etag ? answer->etag : *member == '"' ? member : "");
 	json_t *body = talk_reason(line);
-	json_object_set_new(body, "ignore", edited_list(before, line));
+	json_object_set_new(body, "ignore",
+			    edited_list(before, field(answer->json, "consistency.noise.proposed"), line));
 	answer_fini(answer);
 	status = client_call(ctl->client, "PUT", write, body, etag, TALK_TIMEOUT_MS, answer);
 	json_decref(body);

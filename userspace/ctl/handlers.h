@@ -20,6 +20,8 @@ int run_decisions(struct ctl *ctl, const struct ctl_line *line);
 int run_diff_ls(struct ctl *ctl, const struct ctl_line *line);
 int run_diff_show(struct ctl *ctl, const struct ctl_line *line);
 int run_diff_ignore(struct ctl *ctl, const struct ctl_line *line);
+/* replay.c */
+int run_decisions_replay(struct ctl *ctl, const struct ctl_line *line);
 /* traffic.c */
 int run_traffic_generate(struct ctl *ctl, const struct ctl_line *line);
 int run_traffic_run(struct ctl *ctl, const struct ctl_line *line);

@@ -206,6 +206,64 @@ static void screen_weight(const json_t *route, const struct style *style, bool b
 	}
 }
 
+/* How sure the consistency is: figures that are shown under both policies. */
+static void screen_certainty(const json_t *consistency, const struct style *style, struct buf *out)
+{
+	double lower = field_number(consistency, "wilson_lower"), llr = field_number(consistency, "llr");
+	double build = field_number(consistency, "build.wilson_lower");
+	struct buf text = {0};
+
+	if (isfinite(lower) && isfinite(llr)) {
+		buf_printf(&text, "%s (95%% sure); likelihood %.2f of %.2f", percent(lower).text, llr,
+			   field_number(consistency, "llr_bound"));
+		if (isfinite(build))
+			buf_printf(&text, "; this build %s in %s", percent(build).text,
+				   count(field_count(consistency, "build.samples")).text);
+		if (isfinite(field_number(consistency, "build.needs")))
+			buf_printf(&text, ", the next step needs %s",
+				   percent(field_number(consistency, "build.needs")).text);
+		line_of(out, style, "at least", TINT_NONE, buf_cstr(&text));
+		buf_reset(&text);
+		buf_printf(&text, "%s request shapes, the most frequent has %s",
+			   count(field_count(consistency, "shapes.distinct")).text,
+			   percent(field_number(consistency, "shapes.top_share")).text);
+		if (field_count(consistency, "synthetic"))
+			buf_printf(&text, "; %s of the samples are synthetic",
+				   count(field_count(consistency, "synthetic")).text);
+		line_of(out, style, "", TINT_NONE, buf_cstr(&text));
+	}
+	buf_reset(&text);
+	if (field_true(consistency, "watch.on")) {
+		buf_printf(&text, "%.2f, alarm at %g", field_number(consistency, "watch.cusum"),
+			   field_number(consistency, "watch.alarm"));
+		line_of(out, style, "watch", TINT_NONE, buf_cstr(&text));
+	}
+	buf_fini(&text);
+}
+
+/* Where legacy disagrees with itself. */
+static void screen_noise(const json_t *noise, const struct style *style, struct buf *out)
+{
+	json_t *proposed = field(noise, "proposed"), *item;
+	struct buf text = {0};
+	size_t i;
+
+	if (field_count(noise, "differing") == 0)
+		return;
+	buf_printf(&text, "legacy differs from itself in %s of %s answers",
+		   count(field_count(noise, "differing")).text, count(field_count(noise, "samples")).text);
+	json_array_foreach(proposed, i, item)
+	{
+		if (i == IGNORES_SHOWN)
+			buf_printf(&text, " and %zu more", json_array_size(proposed) - i);
+		else if (i < IGNORES_SHOWN)
+			buf_printf(&text, "%s%s",
+				   i ? ", " : "; proposed to ignore: ", json_string_value(item) ?: "?");
+	}
+	line_of(out, style, "", TINT_YELLOW, buf_cstr(&text));
+	buf_fini(&text);
+}
+
 /* Ignored pointers and samples that could not be compared stand beside the consistency, always. */
 static void screen_evidence(const json_t *route, const struct style *style, struct buf *out)
 {
@@ -222,6 +280,8 @@ static void screen_evidence(const json_t *route, const struct style *style, stru
 			   percent(field_number(consistency, "limit_promote")).text,
 			   percent(field_number(consistency, "limit_rollback")).text);
 	line_of(out, style, "consistency", consistency_tint(consistency), buf_cstr(&text));
+	screen_certainty(consistency, style, out);
+	screen_noise(field(consistency, "noise"), style, out);
 	buf_reset(&text);
 	json_array_foreach(ignored, i, item)
 	{

@@ -197,10 +197,14 @@ static bool same_sentence(const json_t *record, const struct arbiter_policy *pol
 enum record_result record_replay(const json_t *record, struct buf *why)
 {
 	const json_t *evidence = json_object_get(record, "evidence");
-	const char *action = text_of(record, "action");
+	const char *action = text_of(record, "action"), *by = text_of(record, "by");
 	struct arbiter_policy policy;
 	struct arbiter_facts facts;
-	if (strcmp(text_of(record, "by"), "arbiter") != 0)
+	if (!*action || !*by) {
+		buf_append_str(why, "it is no record of a decision");
+		return RECORD_DIFFERS;
+	}
+	if (strcmp(by, "arbiter") != 0)
 		return RECORD_PERSON;
 	if (!record_read(evidence, &policy, &facts)) {
 		buf_append_str(why, "its evidence is not complete");

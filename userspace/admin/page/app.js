@@ -158,11 +158,14 @@ function buildConsistency(card, parent) {
   add(section, "h4", "", "Consistency of this step");
   card.ratio = add(section, "p", "big");
   card.samples = add(section, "p", "small");
+  card.certainty = add(section, "p", "small");
+  card.kinds = add(section, "p", "muted small");
   card.limits = add(section, "p", "muted small");
   card.notComparable = add(section, "ul", "chips");
   const ignores = add(section, "div", "ignores");
   card.ignoresTitle = add(ignores, "span", "muted small");
   card.ignores = add(ignores, "ul", "chips");
+  card.noise = add(section, "p", "warn small");
 }
 
 function buildSides(card, parent) {
@@ -355,6 +358,16 @@ function updateConsistency(card, route) {
   setText(card.limits, isNumber(c.limit_promote)
     ? `promotes above ${percent(c.limit_promote)} with more than ${plural(c.min_samples, "sample")}, `
       + `rolls back below ${percent(c.limit_rollback)}` : "");
+  const build = c.build || {}, shapes = c.shapes || {}, watch = c.watch || {}, noise = c.noise || {};
+  setText(card.certainty, isNumber(c.wilson_lower) && isNumber(c.llr)
+    ? `at least ${percent(c.wilson_lower)} (95% sure); likelihood ${c.llr.toFixed(2)} of ${c.llr_bound.toFixed(2)}`
+      + (isNumber(build.wilson_lower) ? `; this build at least ${percent(build.wilson_lower)} in ${count(build.samples)}` : "")
+      + (isNumber(build.needs) ? `, the next step needs ${percent(build.needs)}` : "") : "");
+  setText(card.kinds, samples ? plural(shapes.distinct, "request shape") + `, the most frequent has ${percent(shapes.top_share)}`
+    + (c.synthetic ? `; ${count(c.synthetic)} of the samples are synthetic` : "")
+    + (watch.on ? `; watch ${watch.cusum.toFixed(2)}, alarm at ${watch.alarm}` : "") : "");
+  setText(card.noise, noise.differing ? `legacy differs from itself in ${count(noise.differing)} of ${count(noise.samples)} answers`
+    + ((noise.proposed || []).length ? `; proposed to ignore: ${noise.proposed.join(", ")}` : "") : "");
   setItems(card.notComparable, Object.entries(c.not_comparable || {}).filter(([, n]) => n > 0)
     .map(([why, n]) => `not comparable: ${count(n)} ${why.replaceAll("_", " ")}`), "chip warn-chip");
   const ignored = c.ignored_pointers || [];
@@ -448,10 +461,22 @@ function drawExample(parent, example) {
   }
 }
 
+// Where legacy disagrees with itself: what differs there says nothing about modern.
+function drawNoise(body, noise) {
+  const places = (noise && noise.places) || [];
+  if (!places.length) return;
+  add(body, "p", "small", `Legacy against itself: ${count(noise.differing)} of ${count(noise.samples)} answers differ.`);
+  const list = add(body, "ul", "chips");
+  for (const place of places)
+    add(list, "li", place.ignored ? "chip struck" : place.proposed ? "chip warn-chip" : "chip",
+      `${count(place.count)}× ${place.kind} ${place.pointer}${place.ignored ? "" : place.proposed ? ": proposed to ignore" : ""}`);
+}
+
 function drawDiffs(body, json) {
   const open = new Set([...body.querySelectorAll("details.group[open]")].map((node) => node.dataset.key));
   const groups = (json && json.groups) || [];
   body.replaceChildren();
+  drawNoise(body, json && json.noise);
   if (!groups.length) {
     add(body, "p", "muted small", `No differences in ${plural((json && json.samples) || 0, "sample")}.`);
     return;
@@ -484,7 +509,8 @@ function drawDecisions(body, json) {
     add(item, "time", "muted", clock(d.at));
     add(item, "strong", "", d.action);
     add(item, "span", "", `${percent(d.weight_old)} → ${percent(d.weight_new)}`);
-    add(item, "span", "muted", [d.by, d.reason].filter(Boolean).join(": "));
+    add(item, "span", "muted", [d.by, d.reason].filter(Boolean).join(": ")
+      + (isNumber(d.wilson_lower) && d.n ? ` · at least ${percent(d.wilson_lower)}, likelihood ${d.llr.toFixed(2)}` : ""));
   }
 }
 
