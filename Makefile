@@ -8,6 +8,7 @@
 #   tools/demo/NAME.c              -> $(O)/demo/NAME
 #   tools/bench/NAME.c             -> $(O)/bench/NAME
 #   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME (and tests/fuzz/fuzz.mk: the fuzz targets)
+#   tests/bpf/test_NAME.c          -> $(O)/tests/bpf_NAME (with the other files of tests/bpf)
 #   tests/lab/NAME.c, tests/bpf/NAME.bpf.c -> $(O)/tests/NAME, $(O)/tests/NAME.bpf.o (the lab of tests/lib/lab.py)
 #   userspace/admin/page/*         -> embedded in the library
 #   bpf/NAME.bpf.c                 -> $(O)/gen/NAME.skel.h
@@ -45,6 +46,8 @@ DEMO     := $(patsubst tools/demo/%.c,$(O)/demo/%,$(wildcard tools/demo/*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(O)/bench/%,$(wildcard tools/bench/*.c))
 LAB      := $(patsubst tests/lab/%.c,$(O)/tests/%,$(wildcard tests/lab/*.c)) \
             $(patsubst tests/bpf/%.bpf.c,$(O)/tests/%.bpf.o,$(wildcard tests/bpf/*.bpf.c))
+BPF_OBJ  := $(patsubst %.c,$(O)/obj/%.o,$(filter-out tests/bpf/test_% %.bpf.c,$(wildcard tests/bpf/*.c)))
+BPF_TEST := $(patsubst tests/bpf/test_%.c,$(O)/tests/bpf_%,$(wildcard tests/bpf/test_*.c))
 UNIT     := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
 
 # A whole build below make check, make demo: as many jobs as cores, quiet unless something is wrong.
@@ -69,7 +72,7 @@ $(O)/gen/%.skel.h: $(O)/obj/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@
 
-$(patsubst %.c,$(O)/obj/%.o,$(wildcard userspace/dataplane/*.c)): | $(O)/gen/phoenix.skel.h
+$(patsubst %.c,$(O)/obj/%.o,$(wildcard userspace/dataplane/*.c tests/bpf/*.c)): | $(O)/gen/phoenix.skel.h
 
 # The page's files are pulled in by .incbin, which no compiler lists in its dependency file.
 $(O)/obj/userspace/admin/page.o: $(PAGE)
@@ -93,6 +96,10 @@ $(DEMO) $(BENCH): $(O)/%: $(O)/obj/tools/%.o $(O)/libphoenix.a
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 $(UNIT): $(O)/tests/%: $(O)/obj/tests/unit/%.o $(O)/libtools.a $(O)/libphoenix.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(BPF_TEST): $(O)/tests/bpf_%: $(O)/obj/tests/bpf/test_%.o $(BPF_OBJ) $(O)/libphoenix.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
@@ -124,7 +131,7 @@ check: ## all tests, with everything they need
 	@$(BUILD) O=$(O)/clang CC=clang all unit
 	@tests/run --build $(O)
 
-lab: $(LAB) ## build what the test lab is made of (run by `make check`)
+lab: $(LAB) $(BPF_TEST) ## build what the test lab is made of (run by `make check`)
 
 bench: ## measure side by side with haproxy and nginx; writes $(O)/bench.json
 	@tools/setup.sh build test

@@ -425,8 +425,7 @@ __noinline int answer_syn(struct xdp_md *ctx)
 	if (!w || !config)
 		return XDP_PASS;
 	parse_options(w);
-	w->payload_len = 0;
-	if (!checksum_valid(w)) {
+	if ((w->payload_len && load_payload(ctx, w)) || !checksum_valid(w)) {
 		count_verdict(PHX_VERDICT_BAD_CHECKSUM);
 		return XDP_PASS;
 	}

@@ -51,8 +51,9 @@ static __always_inline __u32 class_of_mss(__u32 mss)
 			     : 0;
 }
 
+/* bits: the cookie's low byte, so that nobody acknowledges another one than was made. */
 static __always_inline __u32 cookie_hash(const struct work *w, const struct phx_config *config, __u64 epoch,
-					 __u32 client_isn)
+					 __u32 client_isn, __u32 bits)
 {
 	struct phx_sip sip;
 	__u32 key = (epoch >> PHX_KEY_SHIFT) & 1;
@@ -62,13 +63,13 @@ static __always_inline __u32 cookie_hash(const struct work *w, const struct phx_
 	phx_sip_word(&sip, (__u64)w->dst.word[0] << 32 | w->dst.word[1]);
 	phx_sip_word(&sip, (__u64)w->dst.word[2] << 32 | w->dst.word[3]);
 	phx_sip_word(&sip, (__u64)w->sport << 48 | (__u64)w->dport << 32 | client_isn);
-	return (__u32)(phx_sip_end(&sip, epoch & 0xffffffffffffffULL, 48) >> 40);
+	return (__u32)(phx_sip_end(&sip, (epoch & 0xffffffffffffULL) << 8 | (bits & 0xff), 47) >> 40);
 }
 
 static __always_inline __u32 cookie_make(const struct work *w, const struct phx_config *config)
 {
 	__u32 bits = class_of_mss(w->mss) << 5 | (w->scaled ? w->scale : NO_SCALE) << 1 | (w->sack ? 1 : 0);
-	return cookie_hash(w, config, w->now >> PHX_CLOCK_SHIFT, w->seq) << 8 | bits;
+	return cookie_hash(w, config, w->now >> PHX_CLOCK_SHIFT, w->seq, bits) << 8 | bits;
 }
 
 struct cookie_search {
@@ -83,7 +84,7 @@ static long cookie_try(__u32 i, struct cookie_search *search)
 {
 	if (i > search->epoch)
 		return 1;
-	if (cookie_hash(search->w, search->config, search->epoch - i, search->client_isn) !=
+	if (cookie_hash(search->w, search->config, search->epoch - i, search->client_isn, search->cookie) !=
 	    search->cookie >> 8)
 		return 0;
 	search->valid = 1;

@@ -30,7 +30,7 @@ main      base io http dataplane gateway judge store control admin .
 # header of a library | the folders that may see it
 libraries='
 liburing.h   io tests
-bpf/         dataplane
+bpf/         dataplane tests
 xdp/         dataplane
 yaml.h       config tests
 hiredis/     store tests
