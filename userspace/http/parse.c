@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * parse: see parse.h. The clever part is skip_plain(): while the scanner is inside a value that it does not
- * read, or inside the target's path, bytes that are ordinary cannot change its state, so the
- * position moves over them, eight at a time. What is not ordinary goes through phx_head_step() byte by byte.
+ * parse: see parse.h. The clever part is skip_plain(): where bytes are ordinary, the scanner is brought to
+ * the state that phx_head_step() would reach byte by byte, eight of them at a time; ordinary field lines are
+ * taken whole by take_line(). What is not ordinary, and every refusal, goes through phx_head_step(). That
+ * both ways agree is what tests/unit/test_http_head.c and the fuzzers check: they give the same heads in
+ * pieces of one byte, where nothing can be skipped.
  */
 #include "http/parse.h"
 
@@ -10,6 +12,20 @@
 
 #include <endian.h>
 #include <string.h>
+
+/* Exact in every byte: those in first..last, both below 0x80. */
+static uint64_t between(uint64_t word, unsigned char first, unsigned char last)
+{
+	uint64_t low = word & ~PHX_HIGHS;
+	return (low + PHX_ONES * (0x80u - first)) & ~(low + PHX_ONES * (0x7fu - last)) & ~word & PHX_HIGHS;
+}
+
+/* Exact in every byte: those that ordinary field names consist of, in small letters. */
+static uint64_t name_bytes(uint64_t word)
+{
+	return between(word, 'a', 'z') | between(word, '-', '-') | between(word, '0', '9') |
+	       between(word, '_', '_');
+}
 
 /* How many of the eight bytes come before the first marked one. */
 static unsigned before_first(uint64_t mask)
@@ -76,14 +92,164 @@ static void skip_path(struct phx_head *scan, const char *base, size_t len)
 	}
 }
 
+/* The same where fewer than eight bytes may be left: zeros stand for what is not there. */
+static uint64_t load_rest(const char *base, uint32_t at, size_t len)
+{
+	size_t left = len - at;
+	if (left >= 8)
+		return load8(base + at);
+	return left && len >= 8 ? load8(base + len - 8) >> (64 - 8 * left) : 0;
+}
+
+/* A method of up to seven capitals and the space behind it. */
+static void skip_method(struct phx_head *scan, const char *base, size_t len)
+{
+	if (scan->pos != 0 || len < 8)
+		return;
+	uint64_t word = load8(base);
+	unsigned n = before_first(~between(word, 'A', 'Z') & PHX_HIGHS);
+	if (n == 0 || n == 8 || base[n] != ' ')
+		return;
+	scan->word[0] = word & (~UINT64_C(0) >> (64 - 8 * n));
+	scan->token_len = n;
+	scan->method = phx_head_method(scan);
+	scan->target_off = n + 1;
+	scan->state = PHX_AT_TARGET;
+	scan->pos = n + 1;
+}
+
+static void skip_version(struct phx_head *scan, const char *base, size_t len)
+{
+	if (scan->aux != 0 || len - scan->pos < 8 || memcmp(base + scan->pos, "HTTP/1.1", 8) != 0)
+		return;
+	scan->minor = 1;
+	scan->aux = 8;
+	scan->pos += 8;
+}
+
+/* Through text in which only its CR, or what may not be there, matters. */
+static void skip_reason(struct phx_head *scan, const char *base, size_t len)
+{
+	unsigned n = 8;
+	while (n == 8 && len - scan->pos >= 8) {
+		n = before_first(phx_outside(load8(base + scan->pos), ' '));
+		scan->pos += n;
+	}
+}
+
 static void skip_plain(struct phx_head *scan, const char *base, size_t len)
 {
-	if (scan->state == PHX_AT_VALUE && !phx_field_is_read(scan->field))
-		skip_value(scan, base, len);
-	else if (scan->state == PHX_AT_NAME)
-		skip_name(scan, base, len);
-	else if (scan->state == PHX_AT_TARGET)
+	switch (scan->state) {
+	case PHX_AT_START:
+		skip_method(scan, base, len);
+		break;
+	case PHX_AT_TARGET:
 		skip_path(scan, base, len);
+		break;
+	case PHX_AT_VERSION:
+		skip_version(scan, base, len);
+		break;
+	case PHX_AT_REASON:
+		skip_reason(scan, base, len);
+		break;
+	case PHX_AT_NAME:
+		skip_name(scan, base, len);
+		break;
+	case PHX_AT_VALUE:
+		if (!phx_field_is_read(scan->field))
+			skip_value(scan, base, len);
+		break;
+	default:
+		break;
+	}
+}
+
+/* An ordinary field name at `at`, of letters, digits, "-" and "_", with its colon: fills the words that
+ * phx_gather() would have built. Returns its length, 0 when it is not ordinary or not all here. */
+static uint32_t read_name(struct phx_head *scan, const char *base, uint32_t at, size_t len)
+{
+	uint32_t n = 0;
+	uint64_t words[PHX_NAME_WORDS] = {0};
+	for (uint32_t i = 0; i < PHX_NAME_WORDS && n == 8 * i; i++) {
+		uint64_t low = phx_lower_all(load_rest(base, at + n, len));
+		unsigned more = before_first(~name_bytes(low) & PHX_HIGHS);
+		if (more)
+			words[i] = low & (~UINT64_C(0) >> (64 - 8 * more));
+		n += more;
+	}
+	if (n == 0 || at + n >= len || base[at + n] != ':')
+		return 0;
+	memcpy(scan->word, words, sizeof(words));
+	scan->token_len = n;
+	return n;
+}
+
+/* The end of an ordinary value that begins at `at`: its CR, with the LF behind it. 0 when there is none. */
+static uint32_t find_value_end(const char *base, uint32_t at, size_t len)
+{
+	uint32_t end = at;
+	unsigned n = 8;
+	while (n == 8) {
+		n = before_first(phx_outside(load_rest(base, end, len), ' '));
+		end += n;
+	}
+	if (len - end < 2 || base[end] != '\r' || base[end + 1] != '\n')
+		return 0;
+	/* White space around the value is the scanner's business. */
+	return end > at && (base[at] == ' ' || base[end - 1] == ' ') ? 0 : end;
+}
+
+/* The value of a field that is read. Refuses where phx_head_step() would. */
+static bool read_value(struct phx_head *scan, const char *base, uint32_t end)
+{
+	while (scan->pos < end) {
+		char c = base[scan->pos++];
+		if (c != ' ')
+			scan->value_len = scan->pos - scan->value_off;
+		int error = phx_value_byte(scan, (uint8_t)c);
+		if (error)
+			return phx_refuse(scan, (enum phx_head_error)error), false;
+	}
+	return true;
+}
+
+/*
+ * "Name: value CR LF" with nothing unusual about it: what some dozens of steps would do, at once. Returns
+ * PHX_HEAD_FIELD or PHX_HEAD_REFUSED as the last of those steps, or PHX_HEAD_MORE when it is left to them;
+ * then nothing has changed.
+ */
+static int take_line(struct phx_head *scan, const char *base, size_t len)
+{
+	uint32_t name_off = scan->pos, name_len = read_name(scan, base, name_off, len);
+	if (!name_len)
+		return PHX_HEAD_MORE;
+	uint32_t value_off = name_off + name_len + 1;
+	value_off += value_off < len && base[value_off] == ' ';
+	uint32_t end = find_value_end(base, value_off, len);
+	if (!end)
+		return PHX_HEAD_MORE;
+	scan->name_off = name_off;
+	scan->name_len = name_len;
+	scan->pos = name_off + name_len + 1;
+	int error = phx_head_named(scan);
+	if (error)
+		return phx_refuse(scan, (enum phx_head_error)error);
+	scan->value_off = value_off;
+	scan->value_len = 0;
+	scan->pos = value_off;
+	if (phx_field_is_read(scan->field)) {
+		if (!read_value(scan, base, end))
+			return PHX_HEAD_REFUSED;
+		scan->pos = end + 1;
+		error = phx_head_valued(scan);
+		if (error)
+			return phx_refuse(scan, (enum phx_head_error)error);
+	} else {
+		scan->value_len = end - value_off;
+	}
+	scan->pos = end + 2;
+	scan->fields++;
+	return PHX_HEAD_FIELD;
 }
 
 void http_head_init(struct http_head *head, uint32_t flags, uint16_t field_limit)
@@ -113,10 +279,16 @@ enum http_parse_result http_head_parse(struct http_head *head, const char *base,
 {
 	struct phx_head *scan = &head->scan;
 	while (scan->pos < len) {
-		skip_plain(scan, base, len);
-		if (scan->pos == len)
+		int result = PHX_HEAD_MORE;
+		if (scan->state == PHX_AT_FIELD_START)
+			result = take_line(scan, base, len);
+		else
+			skip_plain(scan, base, len);
+		if (scan->pos == len && result == PHX_HEAD_MORE)
 			break;
-		switch (phx_head_step(scan, (uint8_t)base[scan->pos])) {
+		if (result == PHX_HEAD_MORE)
+			result = phx_head_step(scan, (uint8_t)base[scan->pos]);
+		switch (result) {
 		case PHX_HEAD_MORE:
 			break;
 		case PHX_HEAD_FIELD:
