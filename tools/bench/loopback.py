@@ -24,7 +24,10 @@ CASES["close-200B-c1024"] = (200, 1024, True)
 
 def measure(subjects, name, case, milliseconds):
     body_bytes, connections, close = CASES[case]
+    before = subjects.by_path(name)
     subjects.tell(f"run {subjects.ports[name]} {body_bytes} {connections} {int(close)} {milliseconds}{subjects.way(name)}")
+    if before is not None:
+        subjects.paths_since(name, before, connections)  # the warm-up, to its last request
     counted, cpu = subjects.by_path(name), subjects.cpu_us(name)
     result = subjects.tell("go")
     cpu = subjects.cpu_us(name) - cpu
