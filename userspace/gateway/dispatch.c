@@ -163,7 +163,10 @@ static bool find_route(struct transaction *t, const char *bytes, const struct ht
 static bool write_request(struct transaction *t, const char *bytes, const struct http_target *target)
 {
 	char authority[ENDPOINT_AUTHORITY_MAX];
-	size_t n = endpoint_authority(t->route->endpoint[t->side], authority);
+	size_t n = 0;
+	/* Only an HTTP/1.0 client may have sent no Host. */
+	if (!(t->request.scan.flags & PHX_HEAD_HAS_HOST))
+		n = endpoint_authority(t->route->endpoint[t->side], authority);
 	struct forward_request forward = {
 		.head = &t->request,
 		.bytes = bytes,
@@ -195,7 +198,9 @@ static void take_head(struct transaction *t, const char *bytes)
 	t->head_request = scan->method == PHX_METHOD_HEAD;
 	t->synthetic = scan->flags & PHX_HEAD_SYNTHETIC;
 	t->persist = phx_head_persists(scan) && !t->worker->draining;
-	snprintf(t->method_text, sizeof(t->method_text), "%.*s", SLICE_ARG(method));
+	size_t method_len = method.len < sizeof(t->method_text) - 1 ? method.len : sizeof(t->method_text) - 1;
+	memcpy(t->method_text, method.ptr, method_len);
+	t->method_text[method_len] = 0;
 	http_body_of_request(&t->request_body, &t->request);
 	bool has_body = t->request_body.kind != HTTP_BODY_NONE;
 	t->wants_continue = (scan->flags & PHX_HEAD_CONTINUE) && scan->minor == 1 && has_body;
