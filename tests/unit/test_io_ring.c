@@ -100,10 +100,11 @@ static void start(uint32_t buffers_max)
 	CHECK_INT(ring_init(&ring, &options), 0);
 }
 
-TEST(bytes_reach_their_stream_when_buffers_run_out)
+/* Every stream gets 64 bytes a round, and the buffers come back a few at a time, those that were taken last
+ * first. Returns how many large ones were in use at once. */
+static unsigned rounds(void (*read)(struct stream *stream))
 {
-	start(64);
-	open_peers(STREAMS);
+	unsigned large_at_once = 0;
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		held_count = 0;
 		for (unsigned i = 0; i < STREAMS; i++) {
@@ -111,13 +112,15 @@ TEST(bytes_reach_their_stream_when_buffers_run_out)
 			for (unsigned k = 0; k < 16; k++)
 				words[k] = peers[i].id;
 			CHECK_INT(write(peers[i].other, words, sizeof(words)), sizeof(words));
-			stream_read(&peers[i].stream);
+			read(&peers[i].stream);
 		}
 		turn(3);
-		CHECK_INT(held_count, 64); /* the rest starves while these are held */
-		unsigned guard = 0;
+		unsigned large = 0, guard = 0;
+		for (unsigned i = 0; i < STREAMS; i++)
+			large += peers[i].held.data && peers[i].held.large;
+		large_at_once = large > large_at_once ? large : large_at_once;
+		CHECK_INT(held_count, 64 + large); /* the rest starves while these are held */
 		while (held_count < STREAMS && guard++ < 1000) {
-			/* A few come back at a time, those that were taken last first. */
 			for (unsigned i = STREAMS, n = 0; i-- > 0 && n < 7;) {
 				if (peers[i].held.data) {
 					ring_buffer_put(&ring, &peers[i].held);
@@ -133,9 +136,61 @@ TEST(bytes_reach_their_stream_when_buffers_run_out)
 	}
 	for (unsigned i = 0; i < STREAMS; i++)
 		CHECK_INT(peers[i].wrong, 0);
+	return large_at_once;
+}
+
+static void check_stocks(void)
+{
+	CHECK_INT(ring.stock_count + ring.offered_count, ring.buffer_count);
+	CHECK_INT(ring.large_stock_count, ring.large_count);
+}
+
+TEST(bytes_reach_their_stream_when_buffers_run_out)
+{
+	start(64);
+	open_peers(STREAMS);
+	CHECK_INT(rounds(stream_read), 0);
 	CHECK(ring.stats.starved > 0);
 	close_peers(STREAMS);
-	CHECK_INT(ring.stock_count + ring.offered_count, ring.buffer_count);
+	check_stocks();
+	ring_fini(&ring);
+}
+
+static void read_64(struct stream *stream)
+{
+	stream_read_large(stream, 64);
+}
+
+TEST(large_buffers_are_shared_and_mix_nothing)
+{
+	start(64);
+	open_peers(STREAMS);
+	CHECK_INT(rounds(read_64), 2);
+	close_peers(STREAMS);
+	check_stocks();
+	ring_fini(&ring);
+}
+
+TEST(a_large_read_that_waits_holds_no_buffer)
+{
+	start(64);
+	open_peers(STREAMS);
+	for (unsigned i = 0; i < STREAMS; i++)
+		stream_read_large(&peers[i].stream, 1 << 20);
+	turn(2);
+	CHECK_INT(ring.large_count, 0);
+	/* Ends and errors come through it like bytes. */
+	shutdown(peers[0].other, SHUT_WR);
+	CHECK_INT(write(peers[1].other, &peers[1].id, 4), 4);
+	turn(2);
+	CHECK(peers[0].ended && peers[0].err == 0);
+	CHECK_INT(peers[1].received, 4);
+	CHECK_INT(ring.large_count, 1);
+	/* Closed while it waits, or with bytes that nobody has taken yet. */
+	CHECK_INT(write(peers[2].other, &peers[2].id, 4), 4);
+	close_peers(STREAMS);
+	CHECK_INT(peers[2].received, 0);
+	check_stocks();
 	ring_fini(&ring);
 }
 
@@ -151,7 +206,7 @@ TEST(closing_gives_every_buffer_back)
 	}
 	turn(2);
 	close_peers(STREAMS); /* armed, starving and holding ones alike */
-	CHECK_INT(ring.stock_count + ring.offered_count, ring.buffer_count);
+	check_stocks();
 	ring_fini(&ring);
 }
 
@@ -169,7 +224,7 @@ TEST(large_reads_fall_back_when_there_is_no_large_buffer)
 	CHECK_INT(peers[2].received, 8); /* the two large ones are taken */
 	CHECK(peers[0].held.large && !peers[2].held.large);
 	close_peers(4);
-	CHECK_INT(ring.large_stock_count, 2);
+	check_stocks();
 	ring_fini(&ring);
 }
 

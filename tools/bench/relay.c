@@ -58,7 +58,7 @@ static void on_end(struct stream *stream, int err)
 static void on_sent(struct stream *stream, int err)
 {
 	struct end *end = container_of(stream, struct end, stream);
-	bool large = end->other->piece.len == end->other->piece.cap;
+	bool large = end->other->piece.len >= RING_BUFFER_BYTES;
 	ring_buffer_put(&ring, &end->other->piece);
 	if (err)
 		close_pair(end->pair);

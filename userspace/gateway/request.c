@@ -21,7 +21,7 @@ static void send_to_upstream(struct transaction *t, const struct iovec *pieces, 
 	stream_send(&t->up.upstream->stream, pieces, count);
 	/* The answer may come at any time from now on, even before the request was sent. */
 	if (!t->response_input.data)
-		stream_read_later(&t->up.upstream->stream);
+		upstream_read(t->up.upstream);
 	transaction_touch(t);
 }
 

@@ -167,6 +167,8 @@ void transaction_finish(struct transaction *t)
 	struct downstream *down = t->down;
 	bool whole = t->request_read && !t->request_sending && !t->request_failed;
 	bool leftover = t->response_off < t->response_input.len;
+	if (t->up.upstream)
+		t->up.upstream->pool->long_answers = t->response_body.total_bytes > RING_BUFFER_BYTES;
 	transaction_release_upstream(t, t->upstream_reusable && whole && !leftover && !t->upstream_ended);
 	count_end(t, t->status);
 	sample_finish(t);

@@ -247,6 +247,14 @@ enum upstream_acquired upstream_acquire(struct worker *worker, struct endpoint *
 	return UPSTREAM_PENDING;
 }
 
+void upstream_read(struct upstream *upstream)
+{
+	if (upstream->pool->long_answers)
+		stream_read_large(&upstream->stream, UINT64_MAX);
+	else
+		stream_read_later(&upstream->stream);
+}
+
 void upstream_release(struct upstream_user *user, bool reusable)
 {
 	struct upstream *upstream = user->upstream;
@@ -265,7 +273,7 @@ void upstream_release(struct upstream_user *user, bool reusable)
 	set_idle(upstream, true);
 	list_push_front(&upstream->pool->idle, &upstream->link);
 	timer_set(&worker->ring.timers, &upstream->timer, worker->ring.now_ns + UPSTREAM_IDLE_MS * NS_PER_MS);
-	stream_read_later(&upstream->stream);
+	upstream_read(upstream);
 }
 
 void upstream_pools_close(struct worker *worker)

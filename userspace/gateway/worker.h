@@ -154,6 +154,7 @@ struct upstream_pool {
 	struct endpoint *endpoint;
 	struct list idle; /* most recently used first */
 	bool shadow;
+	bool long_answers; /* the last one did not fit a small buffer: the next is read into a large one */
 };
 
 struct upstream {
@@ -198,6 +199,8 @@ static inline bool upstream_reused(const struct upstream *upstream)
 {
 	return upstream->requests > 0;
 }
+/* Asks for an answer's first bytes; harmless when that was done. */
+void upstream_read(struct upstream *upstream);
 /* Closes the idle ones. */
 void upstream_pools_close(struct worker *worker);
 void upstream_pools_free(struct worker *worker);

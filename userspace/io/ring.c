@@ -12,6 +12,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -237,10 +238,10 @@ void ring_accept_start(struct ring *ring, struct ring_op *op, int listen_fd)
 	io_uring_sqe_set_data(sqe, op);
 }
 
-void ring_recv_into(struct ring *ring, struct ring_op *op, int fd, void *data, size_t len)
+void ring_poll(struct ring *ring, struct ring_op *op, int fd)
 {
 	struct io_uring_sqe *sqe = take_sqe(ring);
-	io_uring_prep_recv(sqe, fd, data, len, 0);
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
 	io_uring_sqe_set_data(sqe, op);
 }
 

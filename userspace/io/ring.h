@@ -101,11 +101,12 @@ void ring_recv_init(struct ring_recv *recv, struct ring *ring,
 void ring_recv_start(struct ring_recv *recv, int fd, bool later);
 /* Gives a buffer back. Resets *buffer; harmless for an empty one. */
 void ring_buffer_put(struct ring *ring, struct ring_buffer *buffer);
-/* A large private buffer for ring_recv_into; .data is NULL when there is none left. */
+/* A large buffer, the one used last first; .data is NULL when there is none left. */
 struct ring_buffer ring_large_buffer_get(struct ring *ring);
 
 void ring_accept_start(struct ring *ring, struct ring_op *op, int listen_fd); /* multishot */
-void ring_recv_into(struct ring *ring, struct ring_op *op, int fd, void *data, size_t len);
+/* Until bytes, an end or an error can be received; res is poll(2)'s revents. */
+void ring_poll(struct ring *ring, struct ring_op *op, int fd);
 /* Sends what the socket takes, perhaps not all; the bytes stay untouched until `done`. */
 void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len);
 void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message);

@@ -14,7 +14,6 @@ static void close_when_idle(struct stream *stream)
 {
 	if (!stream->closing || stream->in_flight)
 		return;
-	ring_buffer_put(stream->ring, &stream->large);
 	if (stream->fd >= 0)
 		close(stream->fd);
 	stream->fd = -1;
@@ -46,14 +45,23 @@ static void on_received(struct ring_recv *recv, int res, struct ring_buffer buff
 	received(container_of(recv, struct stream, recv), res, buffer);
 }
 
-static void on_received_large(struct ring_op *op, int res, uint32_t flags)
+/* There is something to read: into the large buffer that was used last. */
+static void on_readable(struct ring_op *op, int res, uint32_t flags)
 {
-	struct stream *stream = container_of(op, struct stream, recv_large);
-	struct ring_buffer buffer = stream->large;
-	stream->large = (struct ring_buffer){0};
-	stream->read_large = false;
-	if (res > 0)
-		buffer.len = (uint32_t)res;
+	struct stream *stream = container_of(op, struct stream, readable);
+	struct ring_buffer buffer = {0};
+	stream->polling = false;
+	if (!stream->closing && res >= 0)
+		buffer = ring_large_buffer_get(stream->ring);
+	if (buffer.data) {
+		size_t len = stream->read_max < buffer.cap ? stream->read_max : buffer.cap;
+		ssize_t n = recv(stream->fd, buffer.data, len, MSG_DONTWAIT);
+		res = n < 0 ? -errno : (int)n;
+		if (n > 0)
+			buffer.len = (uint32_t)n;
+	} else if (res >= 0) {
+		res = -EAGAIN; /* then with a small one */
+	}
 	received(stream, res, buffer);
 }
 
@@ -115,7 +123,7 @@ void stream_init(struct stream *stream, struct ring *ring, const struct stream_e
 	stream->events = events;
 	stream->fd = fd;
 	ring_recv_init(&stream->recv, ring, on_received);
-	stream->recv_large.done = on_received_large;
+	stream->readable.done = on_readable;
 	stream->send.done = on_sent;
 }
 
@@ -150,16 +158,11 @@ void stream_read_large(struct stream *stream, uint64_t max_bytes)
 {
 	if (stream->reading || stream->ended || stream->closing)
 		return;
-	stream->large = ring_large_buffer_get(stream->ring);
-	if (!stream->large.data) {
-		stream_read(stream);
-		return;
-	}
-	stream->reading = true;
-	stream->read_large = true;
+	stream->reading = stream->polling = true;
+	stream->read_max =
+		max_bytes < RING_LARGE_BUFFER_BYTES ? (uint32_t)max_bytes : RING_LARGE_BUFFER_BYTES;
 	stream->in_flight++;
-	size_t len = max_bytes < stream->large.cap ? (size_t)max_bytes : stream->large.cap;
-	ring_recv_into(stream->ring, &stream->recv_large, stream->fd, stream->large.data, len);
+	ring_poll(stream->ring, &stream->readable, stream->fd);
 }
 
 void stream_send(struct stream *stream, const struct iovec *pieces, unsigned count)
@@ -191,8 +194,8 @@ void stream_close(struct stream *stream, bool reset)
 		setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	}
 	if (stream->reading) {
-		if (stream->read_large)
-			ring_cancel(stream->ring, &stream->recv_large);
+		if (stream->polling)
+			ring_cancel(stream->ring, &stream->readable);
 		else if (ring_recv_cancel(&stream->recv))
 			stream->reading = false, stream->in_flight--;
 	}

@@ -6,6 +6,9 @@
  * the owner asks only when it has room: back-pressure needs nothing else. Every event arrives through the
  * owner's table of callbacks, never from inside a call that the owner made.
  *
+ * Long bodies are read in large pieces: the stream waits, without a buffer, until there is something to read,
+ * and then receives into the large buffer that was used last.
+ *
  * Closing: stream_close() cancels what is in flight and calls `closed` when the last completion has come;
  * until then the stream's memory is the kernel's. After stream_close() no other callback comes.
  */
@@ -43,12 +46,12 @@ struct stream {
 	bool sending;
 	bool closing;
 	bool connecting;
-	bool read_large;
-	bool ended; /* `end` was delivered: reading again is useless */
+	bool polling; /* the read waits for stream->readable */
+	bool ended;   /* `end` was delivered: reading again is useless */
 	struct ring_recv recv;
-	struct ring_op recv_large;
+	struct ring_op readable;
 	struct ring_op send;
-	struct ring_buffer large;
+	uint32_t read_max; /* bytes that the read in large pieces may take */
 	struct iovec iov[STREAM_IOV_MAX];
 	struct msghdr message;
 	uint64_t sent_bytes; /* in all */
@@ -62,8 +65,7 @@ void stream_connect(struct stream *stream, const struct sockaddr *address, sockl
 void stream_read(struct stream *stream);
 /* The same, when nothing can be there yet: the other side has to hear something first. Only cheaper. */
 void stream_read_later(struct stream *stream);
-/* The same into a large buffer, at most max_bytes, for long bodies; falls back to stream_read when none is
- * left. */
+/* The same for long bodies: at most max_bytes, into a large buffer if there is one. */
 void stream_read_large(struct stream *stream, uint64_t max_bytes);
 /* Sends the pieces in order (count <= STREAM_IOV_MAX, no send in flight). The bytes stay the caller's and
  * untouched until `sent`. */
