@@ -32,55 +32,6 @@ static __always_inline __u64 first_bytes(__u64 word, __u32 n)
 	return n >= 8 ? word : n ? word & (~0ULL >> (64 - 8 * n)) : 0;
 }
 
-/* A common field name up to its colon, with the words that phx_gather() would have built. The first byte was
- * taken by a step. 1 when it moved on. */
-static __always_inline int skip_name(struct work *w)
-{
-	struct phx_head *h = &w->head;
-	__u32 start = w->scan_at - 1;
-	if (h->token_len != 1 || w->scan_at == 0 || w->scan_end - start < PHX_NAME_BYTES)
-		return 0;
-	__u64 word0 = phx_lower_all(word_at(w, start)), word1 = phx_lower_all(word_at(w, start + 8)),
-	      word2 = phx_lower_all(word_at(w, start + 16));
-	__u32 n = phx_before_first(no_name(word0));
-	if (n == 8)
-		n += phx_before_first(no_name(word1));
-	if (n == 16)
-		n += phx_before_first(no_name(word2));
-	if (n < 2 || n >= PHX_NAME_BYTES)
-		return 0;
-	h->word[0] = first_bytes(word0, n);
-	h->word[1] = first_bytes(word1, n > 8 ? n - 8 : 0);
-	h->word[2] = first_bytes(word2, n > 16 ? n - 16 : 0);
-	h->token_len = n;
-	h->pos += n - 1;
-	w->scan_at += n - 1;
-	return 1;
-}
-
-/* 1 when the position moved over bytes that cannot change the scanner's state. */
-static __always_inline int skip_plain(struct work *w)
-{
-	struct phx_head *h = &w->head;
-	__u32 n = 0;
-	if (w->scan_end - w->scan_at < 8)
-		return 0;
-	if (h->state == PHX_AT_VALUE && !phx_field_is_read(h->field)) {
-		n = phx_before_first(phx_outside(word_at(w, w->scan_at), ' '));
-	} else if (h->state == PHX_AT_NAME) {
-		return skip_name(w);
-	} else if (h->state == PHX_AT_TARGET) {
-		__u64 word = word_at(w, w->scan_at);
-		n = phx_before_first(phx_outside(word, '!') | phx_equal_to(word, '?') |
-				     phx_equal_to(word, '#') | phx_equal_to(word, '"') |
-				     phx_equal_to(word, '<') | phx_equal_to(word, '>') |
-				     phx_equal_to(word, '\\'));
-	}
-	h->pos += n;
-	w->scan_at += n;
-	return n != 0;
-}
-
 /* A field of a request's head is complete: may it go on as it is? */
 static __always_inline void note_field(struct work *w)
 {
@@ -102,13 +53,106 @@ static __always_inline void note_field(struct work *w)
 	}
 }
 
+/* Through a value that nobody reads, eight bytes a word: behind the last plain byte of at most 64. */
+static __always_inline __u32 plain_end(const struct work *w, __u32 at)
+{
+#pragma unroll
+	for (int i = 0; i < 8; i++) {
+		__u64 mask = phx_outside(word_at(w, at), ' ');
+		at += phx_before_first(mask);
+		if (mask)
+			break;
+	}
+	return at;
+}
+
+/*
+ * A whole field line at once, when its name is letters and dashes, and nobody reads its value; when somebody
+ * does, up to the value. What it leaves in the scanner's state is what phx_head_step() would have left. 1 when it
+ * moved on.
+ */
+static __always_inline int skip_field(struct work *w)
+{
+	struct phx_head *h = &w->head;
+	__u32 at = w->scan_at;
+	if (w->scan_end - at < 8)
+		return 0;
+	__u64 word0 = phx_lower_all(word_at(w, at)), word1 = phx_lower_all(word_at(w, at + 8)),
+	      word2 = phx_lower_all(word_at(w, at + 16));
+	__u32 n = phx_before_first(no_name(word0));
+	if (n == 8)
+		n += phx_before_first(no_name(word1));
+	if (n == 16)
+		n += phx_before_first(no_name(word2));
+	if (n == 0 || n >= PHX_NAME_BYTES || at + n >= w->scan_end || w->payload[(at + n) & BYTES_MASK] != ':')
+		return 0;
+	h->word[0] = first_bytes(word0, n);
+	h->word[1] = first_bytes(word1, n > 8 ? n - 8 : 0);
+	h->word[2] = first_bytes(word2, n > 16 ? n - 16 : 0);
+	h->token_len = n;
+	h->token_gap = 0;
+	h->name_off = h->pos;
+	h->name_len = n;
+	h->pos += n + 1;
+	h->value_off = h->pos;
+	h->value_len = 0;
+	h->state = PHX_AT_OWS;
+	at += n + 1;
+	w->scan_at = at;
+	int error = phx_head_named(h);
+	if (error) {
+		w->scan_result = phx_refuse(h, (enum phx_head_error)error);
+		return 1;
+	}
+	if (phx_field_is_read(h->field))
+		return 1;
+	__u32 end = plain_end(w, at);
+	if (end + 2 > w->scan_end || *(const __u16 *)&w->payload[end & BYTES_MASK] != bpf_htons(0x0d0a))
+		return 1;
+	h->pos += end + 2 - at;
+	w->scan_at = end + 2;
+	h->fields++;
+	h->state = PHX_AT_FIELD_START;
+	note_field(w);
+	return 1;
+}
+
+/* 1 when the position moved over bytes whose effect on the scanner's state is known. */
+static __always_inline int skip_plain(struct work *w)
+{
+	struct phx_head *h = &w->head;
+	__u32 n = 0;
+	if (h->state == PHX_AT_FIELD_START)
+		return skip_field(w);
+	if (w->scan_end - w->scan_at < 8)
+		return 0;
+	__u64 word = word_at(w, w->scan_at);
+	if (h->state == PHX_AT_VALUE && !phx_field_is_read(h->field)) {
+		n = phx_before_first(phx_outside(word, ' '));
+	} else if (h->state == PHX_AT_TARGET) {
+		n = phx_before_first(phx_outside(word, '!') | phx_equal_to(word, '?') |
+				     phx_equal_to(word, '#') | phx_equal_to(word, '"') |
+				     phx_equal_to(word, '<') | phx_equal_to(word, '>') |
+				     phx_equal_to(word, '\\'));
+	} else if (h->state == PHX_AT_VERSION && h->aux == 0 && word == PHX_LIT_WORD("HTTP/1.1", 0)) {
+		h->aux = 8;
+		h->minor = 1;
+		n = 8;
+	} else if (h->state == PHX_AT_REASON) {
+		n = phx_before_first(phx_outside(word, ' '));
+	}
+	h->pos += n;
+	w->scan_at += n;
+	return n != 0;
+}
+
 static long head_step(__u32 i, struct work **argument)
 {
 	struct work *w = *argument;
 	if (w->scan_at >= w->scan_end)
 		return 1;
 	if (skip_plain(w))
-		return 0;
+		return w->head.state >= PHX_AT_DONE;
 	int result = phx_head_step(&w->head, w->payload[w->scan_at & BYTES_MASK]);
 	w->scan_at++;
 	w->scan_result = result;
