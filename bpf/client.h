@@ -97,8 +97,13 @@ static __always_inline int done(int action, __u32 verdict)
 static __always_inline int reply_client(struct xdp_md *ctx, struct work *w, struct phx_flow *flow,
 					__u32 flags, __u32 verdict)
 {
-	__u32 next = flow->flags & PHX_FLOW_ACTIVE ? active_leg(flow)->snd_nxt - active_leg(flow)->up_delta
-						   : flow->request_start;
+	/* Only what the upstream has: what was merely sent on may have been lost on the way. */
+	__u32 next = flow->request_start;
+	if (flow->flags & PHX_FLOW_ACTIVE) {
+		__u32 has = active_leg(flow)->snd_una - active_leg(flow)->up_delta;
+		if (after(has, next))
+			next = has;
+	}
 	return done(reply(ctx, w, flags, flow->sent, next, our_window(flow)), verdict);
 }
 
@@ -491,7 +496,13 @@ __noinline int client_stranger(struct xdp_md *ctx)
 		}
 		return answer_syn(ctx);
 	}
-	if (!(w->flags & TCP_ACK) || !cookie_check(w, config)) {
+	int cookie = w->flags & TCP_ACK ? cookie_check(w, config) : COOKIE_WRONG;
+	if (cookie == COOKIE_LATER)
+		return drop(w->payload_len || (w->flags & TCP_FIN) ? PHX_VERDICT_WAIT : PHX_VERDICT_HANDSHAKE);
+	if (cookie == COOKIE_WRONG) {
+		/* A bare ACK needs no answer. */
+		if (w->flags == TCP_ACK && !w->payload_len)
+			return drop(PHX_VERDICT_STALE);
 		/* Nobody's: the kernel answers with a reset. */
 		count_verdict(PHX_VERDICT_KERNEL);
 		return XDP_PASS;

@@ -68,7 +68,7 @@ static __always_inline int for_daemon(struct work *w, const struct phx_config *c
 		return flow && takes_over(w, flow);
 	}
 	struct phx_listen_key where = {w->dst, w->dport};
-	return bpf_map_lookup_elem(&phx_listen, &where) && cookie_check(w, config);
+	return bpf_map_lookup_elem(&phx_listen, &where) && cookie_check(w, config) == COOKIE_FIRST;
 }
 
 SEC("tc") int phx_tc(struct __sk_buff *skb)

@@ -16,11 +16,20 @@
 
 /* --- answers of our own --------------------------------------------------------------------------------- */
 
-/* Answers the upstream: what was sent to it, and what was taken from it. */
-static __always_inline int reply_leg(struct xdp_md *ctx, struct work *w, struct phx_flow *flow,
-				     struct phx_leg *leg, __u32 flags, __u32 ack, __u32 verdict)
+/* What the leg may be told that its client has: what was merely sent on may have been lost on the way. */
+static __always_inline __u32 taken(const struct phx_flow *flow, const struct phx_leg *leg)
 {
-	return done(reply(ctx, w, flags, leg->snd_nxt, ack, window_up(flow, leg)), verdict);
+	int active = flow->state == PHX_FLOW_OPEN && (flow->flags & PHX_FLOW_ACTIVE) &&
+		     leg == &flow->leg[flow->active & (PHX_LEGS - 1)];
+	return active ? flow->acked - leg->down_delta : leg->rcv_nxt;
+}
+
+/* Answers the upstream with an ACK of what its client has. */
+static __always_inline int reply_leg(struct xdp_md *ctx, struct work *w, struct phx_flow *flow,
+				     struct phx_leg *leg)
+{
+	return done(reply(ctx, w, TCP_ACK, leg->snd_nxt, taken(flow, leg), window_up(flow, leg)),
+		    PHX_VERDICT_ACK_REPLY);
 }
 
 static __always_inline int reset_stranger(struct xdp_md *ctx, struct work *w)
@@ -209,10 +218,10 @@ __noinline int response_segment(struct xdp_md *ctx, __u32 index)
 		       flow->body == PHX_BODY_CLOSE;
 	if (before(start, flow->response_start)) {
 		/* Of the response before: it was taken whole. */
-		return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+		return reply_leg(ctx, w, flow, leg);
 	}
 	if (in_order && after(start, flow->body == PHX_BODY_CLOSE ? flow->sent : flow->scanned))
-		return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+		return reply_leg(ctx, w, flow, leg);
 	if (fin && !w->payload_len && !(flow->flags & PHX_FLOW_ANSWERED) &&
 	    !after(leg->snd_una, flow->request_start + leg->up_delta)) {
 		/* Closed before it saw the request: the client sends it again, to the daemon. */
@@ -342,7 +351,7 @@ __noinline int upstream_syn_ack(struct xdp_md *ctx, __u32 index, __u32 at, int a
 	struct phx_leg *leg = &flow->leg[at & (PHX_LEGS - 1)];
 	if (leg->state != PHX_LEG_SYN_SENT) {
 		if (w->ack == leg->snd_nxt || w->seq == leg->irs)
-			return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+			return reply_leg(ctx, w, flow, leg);
 		return drop(PHX_VERDICT_INVALID);
 	}
 	if (!active || w->ack != leg->snd_nxt)
@@ -374,7 +383,7 @@ __noinline int upstream_syn_ack(struct xdp_md *ctx, __u32 index, __u32 at, int a
 		upstream->mss = 0;
 	__u32 len = unstash(w, flow, index);
 	if (!len)
-		return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+		return reply_leg(ctx, w, flow, leg);
 	leg->snd_nxt = flow->request_start + leg->up_delta + len;
 	count_request(flow, 1);
 	turn_around(w);
@@ -399,7 +408,7 @@ static __always_inline int idle_leg(struct xdp_md *ctx, struct work *w, struct p
 {
 	__u32 end = w->seq + w->payload_len;
 	if (w->payload_len && !after(end, leg->rcv_nxt)) /* it has not seen our ACK */
-		return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+		return reply_leg(ctx, w, flow, leg);
 	if (w->payload_len || (w->flags & TCP_FIN)) {
 		if (after(w->seq, leg->rcv_nxt))
 			return drop(PHX_VERDICT_WAIT);
@@ -407,7 +416,7 @@ static __always_inline int idle_leg(struct xdp_md *ctx, struct work *w, struct p
 				 w->payload_len ? PHX_VERDICT_RST_REPLY : PHX_VERDICT_UPSTREAM_FIN);
 	}
 	if (w->seq == leg->rcv_nxt - 1) /* a keep-alive probe */
-		return reply_leg(ctx, w, flow, leg, TCP_ACK, leg->rcv_nxt, PHX_VERDICT_ACK_REPLY);
+		return reply_leg(ctx, w, flow, leg);
 	return drop(PHX_VERDICT_STALE);
 }
 
