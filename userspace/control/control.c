@@ -372,6 +372,7 @@ void control_destroy(struct control *control)
 		return;
 	control->stopping = true;
 	facts_stop(control->facts);
+	dataplane_stop(control->plane);
 	if (control->gateway)
 		gateway_stop(control->gateway, DRAIN_MS);
 	if (control->signal_fd >= 0)

@@ -78,6 +78,7 @@ static void add_side(struct gateway_route_stats *out, enum phx_side side, const 
 	add_counters(&to->requests, &from->requests, 1);
 	add_counters(&to->synthetic, &from->synthetic, 1);
 	add_counters(to->status, from->status, 6);
+	add_counters(to->synthetic_status, from->synthetic_status, 6);
 	add_counters(&to->latency_ns_sum, &from->latency_ns_sum, 1);
 	add_counters(to->latency, from->latency, GATEWAY_LATENCY_BUCKETS);
 	add_counters(&to->request_bytes, &from->request_bytes, 1);
@@ -113,13 +114,25 @@ static void route_reset(void *context, uint32_t slot)
 		dataplane_route_reset(control->plane, slot);
 }
 
+static void captured(void *context, struct exchange *exchange)
+{
+	struct control *control = context;
+	gateway_captured(control->gateway, exchange);
+}
+
 int data_path_start(struct control *control, struct buf *why)
 {
 	control->path = (struct data_path){control, publish, route_stats, route_reset};
 	if (!control->plane)
 		return 0;
 	const char *listen[64];
-	struct dataplane_start start = {.policy = &control->policy, .listen = listen};
+	struct dataplane_start start = {
+		.policy = &control->policy,
+		.listen = listen,
+		.budget = gateway_budget(control->gateway),
+		.captured = captured,
+		.context = control,
+	};
 	while (start.listen_count < 64 &&
 	       (listen[start.listen_count] = gateway_listen_text(control->gateway, start.listen_count)))
 		start.listen_count++;
@@ -238,12 +251,16 @@ json_t *data_path_json(struct control *control)
 				  (json_int_t)counters.flows_closed, "max", (int)info.port_count);
 	json_t *upstreams =
 		json_pack("{s:i, s:i}", "named", (int)info.upstreams, "known", (int)info.upstreams_known);
-	return json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I}", "mode",
-			 mode_of(control, &info), "interfaces", interfaces, "state",
-			 (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir", info.pin_dir,
-			 "table", (int)info.table, "boot", (int)info.boot, "adopted", info.adopted, "flows",
-			 flows, "upstreams", upstreams, "verdicts", verdicts, "reasons", reasons,
-			 "ring_dropped", (json_int_t)counters.ring_dropped);
+	json_t *samples =
+		json_pack("{s:I, s:I}", "whole", (json_int_t)info.captured, "lost", (json_int_t)info.lost);
+	json_t *swept = json_pack("{s:I, s:I, s:I}", "idle_closed", (json_int_t)info.closed, "stuck_aborted",
+				  (json_int_t)info.aborted, "ports_freed", (json_int_t)info.freed);
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I}", "mode",
+			 mode_of(control, &info), "interfaces", interfaces, "samples", samples, "swept",
+			 swept, "state", (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir",
+			 info.pin_dir, "table", (int)info.table, "boot", (int)info.boot, "adopted",
+			 info.adopted, "flows", flows, "upstreams", upstreams, "verdicts", verdicts,
+			 "reasons", reasons, "ring_dropped", (json_int_t)counters.ring_dropped);
 }
 
 static json_t *by_path(const struct gateway_route_stats *all, const struct gateway_route_stats *fast,

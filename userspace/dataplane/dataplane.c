@@ -8,15 +8,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config_value.h"
+#include "dataplane/packet.h"
+#include "dataplane/sweep.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#define TICK_US 250000
+#define POLL_US	   4000 /* between two looks at the ring */
+#define TICK_NS	   (250 * NS_PER_MS)
+#define SWEEP_PART 4 /* of the flows each tick: all of them once a second */
 
 /* --- settings ------------------------------------------------------------------------------------------- */
 
@@ -40,6 +45,7 @@ static int settings_init(struct plane_settings *settings, const struct config *c
 		.idle_ns = config->limits.idle_timeout_ms * NS_PER_MS,
 		.upstream_ns = config->limits.upstream_timeout_ms * NS_PER_MS,
 		.body_max_bytes = config->limits.body_bytes,
+		.head_bytes = config->limits.head_bytes,
 		.names = calloc(count + 1, sizeof(char *)),
 	};
 	bool failed =
@@ -104,6 +110,11 @@ static void find_table(struct dataplane *plane)
 
 static void dataplane_free(struct dataplane *plane)
 {
+	capture_destroy(plane->capture);
+	if (plane->sweep && plane->sweep->packets >= 0)
+		close(plane->sweep->packets);
+	free(plane->sweep);
+	free(plane->sample_bytes);
 	plane_upstreams_destroy(plane->upstreams);
 	plane_maps_close(&plane->maps);
 	plane_unload(&plane->programs);
@@ -123,6 +134,9 @@ int dataplane_open(const struct config *config, struct dataplane **out, struct b
 	pthread_mutex_init(&plane->mutex, NULL);
 	pthread_cond_init(&plane->wake, NULL);
 	int err = settings_init(&plane->settings, config);
+	plane->sample_bytes = calloc(PHX_ROUTE_SLOTS, sizeof(*plane->sample_bytes));
+	if (!err && !plane->sample_bytes)
+		err = -ENOMEM;
 	if (!err)
 		err = check_ports(&plane->settings, config, why);
 	if (!err)
@@ -188,18 +202,62 @@ static void rotate_keys(struct dataplane *plane, uint64_t now_ns, uint32_t *reig
 	}
 }
 
+static int on_record(void *context, void *bytes, size_t len)
+{
+	struct dataplane *plane = context;
+	capture_record(plane->capture, bytes, len, clock_now_ns());
+	return 0;
+}
+
+/* The sweeper cut an exchange: its END record, as the program would have written it. */
+static void on_aborted(void *context, const struct phx_flow *flow)
+{
+	struct dataplane *plane = context;
+	struct phx_record end = {
+		.kind = PHX_RECORD_END,
+		.slot = flow->slot % PHX_ROUTE_SLOTS,
+		.exchange = flow->exchange,
+		.generation = flow->generation,
+		.step = flow->step,
+		.side = flow->side & 1,
+		.method = flow->method,
+		.begun_ns = flow->begun_ns,
+		.end = PHX_END_TIMEOUT,
+		.request_len = flow->request_end - flow->request_start,
+		.synthetic = (flow->flags & PHX_FLOW_SYNTHETIC) != 0,
+	};
+	/* A modern side that failed is evidence whether it was to be sampled or not. */
+	if ((flow->flags & PHX_FLOW_SAMPLED) || end.side == PHX_MODERN)
+		capture_cut(plane->capture, &end, clock_now_ns());
+}
+
+/* Samples are looked for by the clock and not by wake-ups, which cost the programs more than the samples. */
 static void *tick_main(void *argument)
 {
 	struct dataplane *plane = argument;
 	/* After a restart the key out of reign may be older than it looks: it is renewed once more. */
 	uint32_t reigned = UINT32_MAX;
+	uint64_t tick_ns = 0;
 	pthread_setname_np(pthread_self(), "phx-plane");
+	struct ring_buffer *ring = ring_buffer__new(plane->maps.fd[PLANE_MAP_ring], on_record, plane, NULL);
+	if (!ring)
+		log_error("dataplane",
+			  "the ring of samples cannot be read: %s; the fast path's requests are not compared",
+			  strerror(errno));
 	while (!atomic_load(&plane->stop)) {
+		if (ring)
+			ring_buffer__consume(ring);
 		uint64_t now_ns = clock_now_ns();
-		__atomic_store_n(&plane->maps.config->heartbeat_ns, now_ns, __ATOMIC_RELEASE);
-		rotate_keys(plane, now_ns, &reigned);
-		usleep(TICK_US);
+		if (now_ns >= tick_ns + TICK_NS) {
+			tick_ns = now_ns;
+			__atomic_store_n(&plane->maps.config->heartbeat_ns, now_ns, __ATOMIC_RELEASE);
+			rotate_keys(plane, now_ns, &reigned);
+			sweep_run(plane->sweep, plane->maps.config->port_count / SWEEP_PART + 1, now_ns);
+			capture_age(plane->capture, now_ns);
+		}
+		usleep(POLL_US);
 	}
+	ring_buffer__free(ring);
 	return NULL;
 }
 
@@ -215,9 +273,60 @@ static int start_threads(struct dataplane *plane)
 	return -err;
 }
 
+static uint64_t sample_bytes(void *context, uint32_t slot)
+{
+	const struct dataplane *plane = context;
+	return atomic_load_explicit(&plane->sample_bytes[slot], memory_order_relaxed);
+}
+
+static void on_captured(void *context, struct exchange *exchange)
+{
+	const struct dataplane *plane = context;
+	plane->captured(plane->captured_context, exchange);
+}
+
+static int capture_init(struct dataplane *plane, const struct dataplane_start *start)
+{
+	plane->captured = start->captured;
+	plane->captured_context = start->context;
+	struct capture_options options = {
+		.budget = start->budget,
+		.head_bytes = plane->settings.head_bytes,
+		.body_max_bytes = sample_bytes,
+		.captured = on_captured,
+		.context = plane,
+	};
+	return capture_create(&options, &plane->capture);
+}
+
+static int sweep_init(struct dataplane *plane)
+{
+	const struct plane_settings *s = &plane->settings;
+	struct sweep *sweep = plane->sweep = calloc(1, sizeof(*sweep));
+	if (!sweep)
+		return -ENOMEM;
+	sweep->maps = &plane->maps;
+	sweep->limits = (struct sweep_limits){s->idle_ns, s->upstream_ns, false};
+	sweep->aborted_exchange = on_aborted;
+	sweep->context = plane;
+	sweep->packets = packet_open();
+	if (sweep->packets < 0)
+		log_warn("dataplane", "no packet socket: %s; idle connections end without a FIN",
+			 strerror(-sweep->packets));
+	uint32_t recovered = sweep_recover(&plane->maps);
+	if (recovered)
+		log_warn("dataplane", "%u flows were locked by a daemon that was killed", recovered);
+	return 0;
+}
+
 int dataplane_start(struct dataplane *plane, const struct dataplane_start *start, struct buf *why)
 {
 	struct phx_config *config = plane->maps.config;
+	int err = capture_init(plane, start);
+	if (!err)
+		err = sweep_init(plane);
+	if (err)
+		return err;
 	for (size_t i = 0; i < start->listen_count && plane->listen_count < 64; i++) {
 		char *copy = strdup(start->listen[i]);
 		if (!copy)
@@ -229,7 +338,7 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
 	config->body_max_bytes = plane->settings.body_max_bytes;
 	config->boot++;
 	__atomic_store_n(&config->heartbeat_ns, clock_now_ns(), __ATOMIC_RELEASE);
-	int err = plane_attach(plane, why);
+	err = plane_attach(plane, why);
 	if (err)
 		return err;
 	plane_neighbours_refresh(plane);
@@ -237,7 +346,7 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
 	return start_threads(plane);
 }
 
-void dataplane_close(struct dataplane *plane)
+void dataplane_stop(struct dataplane *plane)
 {
 	if (!plane)
 		return;
@@ -249,6 +358,16 @@ void dataplane_close(struct dataplane *plane)
 		pthread_join(plane->tick_thread, NULL);
 	if (plane->neighbour_runs)
 		pthread_join(plane->neighbour_thread, NULL);
+	plane->tick_runs = plane->neighbour_runs = false;
+	capture_destroy(plane->capture);
+	plane->capture = NULL;
+}
+
+void dataplane_close(struct dataplane *plane)
+{
+	if (!plane)
+		return;
+	dataplane_stop(plane);
 	dataplane_free(plane);
 }
 
@@ -267,6 +386,17 @@ void dataplane_info(struct dataplane *plane, struct dataplane_info *info)
 		.interface_count = plane->interface_count,
 		.interfaces = plane->interfaces,
 	};
+	if (plane->capture) {
+		struct capture_stats stats;
+		capture_stats(plane->capture, &stats);
+		info->captured = stats.whole;
+		info->lost = stats.lost + stats.memory;
+	}
+	if (plane->sweep) {
+		info->closed = plane->sweep->closed;
+		info->aborted = plane->sweep->aborted;
+		info->freed = plane->sweep->freed;
+	}
 	for (uint32_t i = 0; i < config->port_count; i++)
 		info->flows += plane->maps.flows[i].state != PHX_FLOW_FREE;
 	for (uint32_t i = 0; i < PHX_UPSTREAMS; i++) {

@@ -15,6 +15,7 @@
 
 #include "base/policy.h"
 #include "config.h"
+#include "http/exchange.h"
 
 #include <phoenix/flow.h>
 
@@ -26,6 +27,10 @@ struct dataplane_start {
 		*policy; /* seed and key as they are to be: written to where the programs read them */
 	const char *const *listen; /* bound addresses: "192.0.2.1:80", "0.0.0.0:80", "[::]:80" */
 	size_t listen_count;
+	struct exchange_budget *budget; /* of captured exchanges; borrowed until dataplane_stop() */
+	/* Takes a captured exchange (capture.h). Called by a thread of the dataplane. */
+	void (*captured)(void *context, struct exchange *exchange);
+	void *context;
 };
 
 /*
@@ -44,6 +49,8 @@ struct phx_name *dataplane_names(struct dataplane *plane);
  * logged and the daemon serves that interface's requests alone.
  */
 int dataplane_start(struct dataplane *plane, const struct dataplane_start *start, struct buf *why);
+/* No more exchanges come after this. NULL-safe. */
+void dataplane_stop(struct dataplane *plane);
 /* Lets go; what runs in the kernel goes on. NULL-safe. */
 void dataplane_close(struct dataplane *plane);
 
@@ -89,6 +96,8 @@ struct dataplane_info {
 	uint32_t port_first, port_count;
 	uint32_t flows; /* with a client */
 	uint32_t upstreams, upstreams_known;
+	uint64_t captured, lost;	 /* sampled exchanges: whole; with a gap */
+	uint64_t closed, aborted, freed; /* by the sweeper: idle clients, stuck requests, ports */
 	uint64_t heartbeat_ns;
 	bool adopted; /* the maps were there */
 	size_t interface_count;

@@ -14,6 +14,7 @@
 #ifndef PHOENIX_DATAPLANE_PLANE_H
 #define PHOENIX_DATAPLANE_PLANE_H
 
+#include "dataplane/capture.h"
 #include "dataplane/dataplane.h"
 
 #include <pthread.h>
@@ -90,6 +91,7 @@ struct plane_settings {
 	uint16_t port_first, port_last;
 	uint64_t idle_ns, upstream_ns; /* limits.idle_timeout_ms, limits.upstream_timeout_ms */
 	uint64_t body_max_bytes;
+	uint32_t head_bytes;
 	char **names; /* of interfaces */
 	size_t name_count;
 };
@@ -105,8 +107,13 @@ struct dataplane {
 	size_t listen_count;
 
 	struct plane_upstreams *upstreams;
-	uint32_t table;	    /* number of the last one written */
-	bool table_refused; /* the last publication did not fit */
+	struct capture *capture; /* the tick thread's */
+	void (*captured)(void *context, struct exchange *exchange);
+	void *captured_context;
+	struct sweep *sweep;		/* the tick thread's */
+	_Atomic uint64_t *sample_bytes; /* mirror.max_body_bytes by slot */
+	uint32_t table;			/* number of the last one written */
+	bool table_refused;		/* the last publication did not fit */
 
 	pthread_t tick_thread, neighbour_thread;
 	bool tick_runs, neighbour_runs;

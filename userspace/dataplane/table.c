@@ -189,6 +189,9 @@ void dataplane_publish(struct dataplane *plane, const struct dataplane_route *ro
 	struct buf why = {0};
 	plane->table = number_after(plane->table);
 	plane_upstreams_begin(plane->upstreams);
+	for (size_t i = 0; i < count; i++)
+		atomic_store_explicit(&plane->sample_bytes[routes[i].slot],
+				      routes[i].config->mirror.max_body_bytes, memory_order_relaxed);
 	int err = plane_table_build(&table, plane->table, routes, count, index_of, plane->upstreams, &why);
 	plane_neighbours_refresh(plane);
 	if (!err)

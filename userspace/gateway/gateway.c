@@ -359,12 +359,14 @@ static int snapshot_build(struct gateway *gateway, const struct gateway_route *r
 	atomic_init(&snapshot->references, 1);
 	snapshot->count = count;
 	snapshot->routes = calloc(count + 1, sizeof(*snapshot->routes));
-	if (!snapshot->routes)
+	snapshot->by_slot = calloc(PHX_ROUTE_SLOTS, sizeof(*snapshot->by_slot));
+	if (!snapshot->routes || !snapshot->by_slot)
 		goto fail;
 	for (size_t i = 0; i < count; i++) {
 		err = compile_route(gateway, &routes[i], &snapshot->routes[i]);
 		if (err)
 			goto fail;
+		snapshot->by_slot[routes[i].slot] = (uint32_t)i + 1;
 		patterns[i] = (struct router_pattern){
 			.host = routes[i].config->host,
 			.path = routes[i].config->path,
@@ -427,6 +429,47 @@ int gateway_publish(struct gateway *gateway, const struct gateway_route *routes,
 	pthread_mutex_unlock(&gateway->mutex);
 	snapshot_put(old);
 	return 0;
+}
+
+/* --- exchanges of the NIC path ---------------------------------------------------------------------------
+ */
+
+struct captured_message {
+	struct worker_message message;
+	struct exchange *exchange;
+};
+
+static void run_captured(struct worker *worker, struct worker_message *message)
+{
+	struct captured_message *captured = container_of(message, struct captured_message, message);
+	shadow_captured(worker, captured->exchange);
+	free(captured);
+}
+
+static void cancel_captured(struct worker_message *message)
+{
+	struct captured_message *captured = container_of(message, struct captured_message, message);
+	exchange_destroy(captured->exchange);
+	free(captured);
+}
+
+void gateway_captured(struct gateway *gateway, struct exchange *exchange)
+{
+	struct captured_message *captured = calloc(1, sizeof(*captured));
+	if (!captured) {
+		exchange_destroy(exchange);
+		return;
+	}
+	captured->message.run = run_captured;
+	captured->message.cancel = cancel_captured;
+	captured->exchange = exchange;
+	unsigned turn = atomic_fetch_add(&gateway->captured, 1);
+	worker_post(&gateway->workers[turn % gateway->worker_count], &captured->message);
+}
+
+struct exchange_budget *gateway_budget(struct gateway *gateway)
+{
+	return &gateway->budget;
 }
 
 const char *gateway_trace(struct gateway *gateway, struct slice method, struct slice host, struct slice path)

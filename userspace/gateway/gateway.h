@@ -129,6 +129,15 @@ void gateway_stop(struct gateway *gateway, uint32_t drain_ms);
 int gateway_publish(struct gateway *gateway, const struct gateway_route *routes, size_t count,
 		    void (*release)(void *owner), void *owner, struct buf *why);
 
+/*
+ * An exchange that the NIC path served and captured. With the outcome COMPARABLE it goes to the shadow as one
+ * of the gateway's own would, with any other to the sink as it is. Takes the exchange; any thread, until
+ * gateway_stop().
+ */
+void gateway_captured(struct gateway *gateway, struct exchange *exchange);
+/* What captured exchanges are charged to. */
+struct exchange_budget *gateway_budget(struct gateway *gateway);
+
 /* Sums over workers. `out` is filled with zeros for a slot that never served. */
 void gateway_route_stats(struct gateway *gateway, uint32_t slot, struct gateway_route_stats *out);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *out);

@@ -9,41 +9,6 @@
 
 #include "base/clock.h"
 
-/* A field that the other side must see (or that a comparison may look at) ends up in the exchange; those
- * that frame the message or belong to one hop do not. */
-static bool is_recorded(const struct http_field *field)
-{
-	switch (field->id) {
-	case PHX_FIELD_CONTENT_LENGTH:
-	case PHX_FIELD_TRANSFER_ENCODING:
-	case PHX_FIELD_CONNECTION:
-	case PHX_FIELD_UPGRADE:
-	case PHX_FIELD_TE:
-	case PHX_FIELD_TRAILER:
-	case PHX_FIELD_EXPECT:
-	case PHX_FIELD_KEEP_ALIVE:
-	case PHX_FIELD_PROXY_CONNECTION:
-	case PHX_FIELD_PROXY_AUTHENTICATE:
-	case PHX_FIELD_PROXY_AUTHORIZATION:
-		return false;
-	default:
-		return !field->nominated;
-	}
-}
-
-bool sample_add_fields(struct exchange *exchange, struct exchange_message *message,
-		       const struct http_head *head, const char *bytes)
-{
-	for (uint16_t i = 0; i < head->field_count; i++) {
-		const struct http_field *field = &head->fields[i];
-		if (is_recorded(field) &&
-		    !exchange_add_field(exchange, message, http_field_name(field, bytes),
-					http_field_value(field, bytes)))
-			return false;
-	}
-	return true;
-}
-
 static void count_outcome(struct transaction *t, enum exchange_outcome outcome)
 {
 	STAT_ADD(t->stats->outcome[outcome], 1);
@@ -93,7 +58,7 @@ static bool record_request_fields(struct transaction *t)
 	http_head_init(head, 0, HTTP_FIELDS_MAX);
 	if (http_head_parse(head, t->request_block->bytes, t->request_len) != HTTP_PARSE_DONE)
 		return false;
-	return sample_add_fields(t->sample, &t->sample->request, head, t->request_block->bytes);
+	return exchange_add_fields(t->sample, &t->sample->request, head, t->request_block->bytes);
 }
 
 void sample_begin(struct transaction *t, struct slice target)
@@ -133,7 +98,7 @@ void sample_response_head(struct transaction *t, const char *bytes)
 	t->sample->served.status = t->status;
 	if (t->tunnel)
 		submit(t, EXCHANGE_STREAM);
-	else if (!sample_add_fields(t->sample, &t->sample->served, &t->response, bytes))
+	else if (!exchange_add_fields(t->sample, &t->sample->served, &t->response, bytes))
 		submit(t, EXCHANGE_MEMORY);
 }
 

@@ -145,7 +145,7 @@ static bool take_head(struct shadow *shadow, const char *bytes)
 		return true;
 	}
 	shadow->into->status = scan->status;
-	if (!sample_add_fields(exchange, shadow->into, &shadow->response, bytes)) {
+	if (!exchange_add_fields(exchange, shadow->into, &shadow->response, bytes)) {
 		finish(shadow, EXCHANGE_MEMORY, false);
 		return false;
 	}
@@ -329,6 +329,19 @@ void shadow_start(struct worker *worker, struct snapshot_use *use, const struct 
 	default:
 		finish(shadow, EXCHANGE_SHADOW_BUSY, false);
 	}
+}
+
+void shadow_captured(struct worker *worker, struct exchange *exchange)
+{
+	struct snapshot_use *use = worker->routes;
+	const struct snapshot_route *route =
+		use ? snapshot_route_of(use->snapshot, exchange->slot, exchange->generation) : NULL;
+	if (!route)
+		exchange_destroy(exchange); /* the route is another one by now: evidence about nothing */
+	else if (exchange->outcome != EXCHANGE_COMPARABLE)
+		drop(worker, route, exchange, exchange->outcome);
+	else
+		shadow_start(worker, use, route, exchange);
 }
 
 void shadow_cut_all(struct worker *worker)

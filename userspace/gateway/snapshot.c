@@ -4,6 +4,14 @@
 
 #include <stdlib.h>
 
+const struct snapshot_route *snapshot_route_of(const struct snapshot *snapshot, uint32_t slot,
+					       uint32_t generation)
+{
+	uint32_t index = slot < PHX_ROUTE_SLOTS ? snapshot->by_slot[slot] : 0;
+	const struct snapshot_route *route = index ? &snapshot->routes[index - 1] : NULL;
+	return route && route->generation == generation ? route : NULL;
+}
+
 void snapshot_get(struct snapshot *snapshot)
 {
 	atomic_fetch_add(&snapshot->references, 1);
@@ -15,6 +23,7 @@ void snapshot_put(struct snapshot *snapshot)
 		return;
 	router_destroy(snapshot->router);
 	free(snapshot->routes);
+	free(snapshot->by_slot);
 	if (snapshot->release)
 		snapshot->release(snapshot->owner);
 	free(snapshot);

@@ -30,6 +30,7 @@ struct snapshot {
 	struct router *router;
 	struct snapshot_route *routes;
 	size_t count;
+	uint32_t *by_slot; /* PHX_ROUTE_SLOTS indices + 1; 0 = none */
 	void (*release)(void *owner);
 	void *owner;
 };
@@ -41,6 +42,9 @@ struct snapshot_use {
 	bool retired;	   /* the worker has a newer one */
 };
 
+/* The route of that slot and generation, or NULL. */
+const struct snapshot_route *snapshot_route_of(const struct snapshot *snapshot, uint32_t slot,
+					       uint32_t generation);
 void snapshot_get(struct snapshot *snapshot);
 void snapshot_put(struct snapshot *snapshot); /* NULL-safe */
 /* NULL when out of memory. The use holds one reference. */

@@ -148,7 +148,12 @@ static void on_inbox(struct ring_op *op, int res, uint32_t flags)
 	pthread_mutex_unlock(&worker->inbox_mutex);
 	while (message) {
 		struct worker_message *next = message->next;
+		bool posted = message->cancel != NULL;
 		message->run(worker, message);
+		if (posted) {
+			message = next;
+			continue;
+		}
 		pthread_mutex_lock(&worker->inbox_mutex);
 		message->done = true;
 		pthread_cond_broadcast(&worker->inbox_done);
@@ -170,6 +175,35 @@ int worker_call(struct worker *worker, struct worker_message *message)
 		pthread_cond_wait(&worker->inbox_done, &worker->inbox_mutex);
 	pthread_mutex_unlock(&worker->inbox_mutex);
 	return message->result;
+}
+
+void worker_post(struct worker *worker, struct worker_message *message)
+{
+	uint64_t one = 1;
+	pthread_mutex_lock(&worker->inbox_mutex);
+	bool left = worker->left;
+	if (!left) {
+		message->next = worker->inbox;
+		worker->inbox = message;
+		if (write(worker->inbox_fd, &one, sizeof(one)) < 0)
+			log_error("gateway", "cannot wake worker %u: %s", worker->index, strerror(errno));
+	}
+	pthread_mutex_unlock(&worker->inbox_mutex);
+	if (left)
+		message->cancel(message);
+}
+
+/* Nobody will run these any more. Under inbox_mutex; those who wait see `left`. */
+static void inbox_cancel(struct worker *worker)
+{
+	struct worker_message *message = worker->inbox;
+	worker->inbox = NULL;
+	while (message) {
+		struct worker_message *next = message->next;
+		if (message->cancel)
+			message->cancel(message);
+		message = next;
+	}
 }
 
 /* --- life --------------------------------------------------------------------------------------------- */
@@ -272,6 +306,7 @@ void *worker_main(void *argument)
 	}
 	pthread_mutex_lock(&worker->inbox_mutex);
 	worker->left = true;
+	inbox_cancel(worker);
 	pthread_cond_broadcast(&worker->inbox_done);
 	pthread_mutex_unlock(&worker->inbox_mutex);
 	ring_fini(&worker->ring);

@@ -46,10 +46,12 @@ struct listener {
 	bool armed;
 };
 
-/* What control asks a worker to do, carried out between two turns. The caller waits for `done`. */
+/* What a worker is asked to do, carried out between two turns. The caller waits for `done`, or, with
+ * worker_post(), does not: then `run` or `cancel` frees the message. */
 struct worker_message {
 	struct worker_message *next;
 	void (*run)(struct worker *worker, struct worker_message *message);
+	void (*cancel)(struct worker_message *message); /* posted: the worker has left */
 	struct snapshot *snapshot;
 	int result;
 	bool done;
@@ -107,6 +109,7 @@ struct gateway {
 	struct worker *workers;
 	unsigned worker_count;
 	atomic_uint connections; /* client connections, all workers */
+	atomic_uint captured;	 /* exchanges of the NIC path, dealt out to the workers in turn */
 	/* Client connections by address: a counter each for the addresses that share a hash. NULL without
 	 * limits.connections_per_address. */
 	atomic_uint *address_counts;
@@ -128,6 +131,8 @@ void *worker_main(void *argument);
 void worker_accept(struct worker *worker);
 /* Runs message->run on the worker's thread and waits for it; its result, or 0 when the worker has left. */
 int worker_call(struct worker *worker, struct worker_message *message);
+/* Leaves a message that has a `cancel`, and does not wait. */
+void worker_post(struct worker *worker, struct worker_message *message);
 
 struct block *worker_block_get(struct worker *worker);		    /* NULL when out of memory */
 void worker_block_put(struct worker *worker, struct block **block); /* NULL-safe, resets */
@@ -259,13 +264,12 @@ void sample_response_body(struct transaction *t, const char *data, size_t len);
 void sample_modern_failed(struct transaction *t);
 /* The exchange is over: on to the shadow, or to the sink with its outcome. */
 void sample_finish(struct transaction *t);
-/* Records the end fields of a parsed head. */
-bool sample_add_fields(struct exchange *exchange, struct exchange_message *message,
-		       const struct http_head *head, const char *bytes);
 
 /* Asks the other side; takes ownership. `use` keeps the route alive. */
 void shadow_start(struct worker *worker, struct snapshot_use *use, const struct snapshot_route *route,
 		  struct exchange *exchange);
+/* An exchange of the NIC path, see gateway_captured(). */
+void shadow_captured(struct worker *worker, struct exchange *exchange);
 void shadow_cut_all(struct worker *worker);
 
 #endif

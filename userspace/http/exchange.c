@@ -124,6 +124,41 @@ bool exchange_add_field(struct exchange *exchange, struct exchange_message *mess
 	return true;
 }
 
+/* A field that the other side must see (or that a comparison may look at) ends up in the exchange; those
+ * that frame the message or belong to one hop do not. */
+static bool is_recorded(const struct http_field *field)
+{
+	switch (field->id) {
+	case PHX_FIELD_CONTENT_LENGTH:
+	case PHX_FIELD_TRANSFER_ENCODING:
+	case PHX_FIELD_CONNECTION:
+	case PHX_FIELD_UPGRADE:
+	case PHX_FIELD_TE:
+	case PHX_FIELD_TRAILER:
+	case PHX_FIELD_EXPECT:
+	case PHX_FIELD_KEEP_ALIVE:
+	case PHX_FIELD_PROXY_CONNECTION:
+	case PHX_FIELD_PROXY_AUTHENTICATE:
+	case PHX_FIELD_PROXY_AUTHORIZATION:
+		return false;
+	default:
+		return !field->nominated;
+	}
+}
+
+bool exchange_add_fields(struct exchange *exchange, struct exchange_message *message,
+			 const struct http_head *head, const char *bytes)
+{
+	for (uint16_t i = 0; i < head->field_count; i++) {
+		const struct http_field *field = &head->fields[i];
+		if (is_recorded(field) &&
+		    !exchange_add_field(exchange, message, http_field_name(field, bytes),
+					http_field_value(field, bytes)))
+			return false;
+	}
+	return true;
+}
+
 bool exchange_add_body(struct exchange *exchange, struct exchange_message *message, struct slice bytes)
 {
 	if (message->body.len + bytes.len > exchange->body_max_bytes) {

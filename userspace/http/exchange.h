@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "http/parse.h"
 
 #include <phoenix/abi.h>
 
@@ -105,6 +106,9 @@ static inline struct exchange_message *exchange_response(struct exchange *exchan
  * the call returns false; what was stored before stays valid. */
 bool exchange_add_field(struct exchange *exchange, struct exchange_message *message, struct slice name,
 			struct slice value);
+/* The same for the end-to-end fields of a parsed head. */
+bool exchange_add_fields(struct exchange *exchange, struct exchange_message *message,
+			 const struct http_head *head, const char *bytes);
 bool exchange_add_body(struct exchange *exchange, struct exchange_message *message, struct slice bytes);
 /* Forgets a message (a retried shadow). */
 void exchange_message_reset(struct exchange_message *message);
