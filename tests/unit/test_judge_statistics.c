@@ -190,17 +190,17 @@ TEST(false_rollback_by_floor)
 TEST(bounded_in_the_long_run)
 {
 	static const struct {
-		double p, promote, rollback, hold, samples, promote_slack;
+		double p, promote, rollback, hold, samples, promote_slack, ten, ten_slack;
 	} cases[] = {
-		{0, 0, 1, 0, 5, 1e-9},
-		{.8, 0, 1, 0, 26, 1e-4},
-		{.9, .00001, .99999, 0, 60, 1e-5},
-		{.95, .0066, .950, .043, 724, 5e-5},
-		{.97, .094, .216, .690, 5562, 5e-4},
-		{.98, .327, .043, .630, 5107, 5e-4},
-		{.99, .954, .0015, .044, 764, 5e-4},
-		{.995, 1.000, .00004, 0, 155, 5e-4},
-		{1, 1, 0, 0, 112, 1e-9},
+		{0, 0, 1, 0, 5, 1e-9, 0, 1e-9},
+		{.8, 0, 1, 0, 26, 1e-4, 0, 1e-9},
+		{.9, .00001, .99999, 0, 60, 1e-5, 0, 1e-9},
+		{.95, .0066, .950, .043, 724, 5e-5, 0, 1e-9},
+		{.97, .094, .216, .690, 5562, 5e-4, 0, 1e-9},
+		{.98, .327, .043, .630, 5107, 5e-4, .0000, HALF(4)},
+		{.99, .954, .0015, .044, 764, 5e-4, .63, HALF(2)},
+		{.995, 1.000, .00004, 0, 155, 5e-4, .9996, HALF(4)},
+		{1, 1, 0, 0, 112, 1e-9, 1, 1e-9},
 	};
 	struct arbiter_policy policy = arbiter_policy_default();
 	policy.rule = ARBITER_RULE_BOUNDED;
@@ -213,10 +213,24 @@ TEST(bounded_in_the_long_run)
 		CHECK_NEAR(o.rollback, cases[i].rollback, HALF(3));
 		CHECK_NEAR(o.hold, cases[i].hold, HALF(3));
 		CHECK_NEAR(o.samples, cases[i].samples, 0.5 + 1e-6);
+		CHECK_NEAR(pow(o.promote, 10), cases[i].ten, cases[i].ten_slack);
 	}
 	/* However often the loop looks, an endpoint at the lower threshold passes with at most alpha. */
 	CHECK(run_step(&g, .95).promote <= 0.01);
 	free(g.actions);
+}
+
+/* 101 clean samples prove p >= 97.1 % and no more: the exact one-sided bound at 95 % is .05^(1/101). Samples
+ * for the exact (Clopper-Pearson) bounds with no mismatch; Wilson's are in wilson_samples. */
+TEST(clean_runs)
+{
+	CHECK_NEAR(pow(.05, 1.0 / 101), .971, HALF(3));
+	CHECK_NEAR(ceil(log(.05) / log(.98)), 149, 1e-9);
+	CHECK_NEAR(ceil(log(.05) / log(.99)), 299, 1e-9);
+	CHECK_NEAR(ceil(log(.01) / log(.99)), 459, 1e-9);
+	/* Wilson's lies above the exact one for clean runs, so a gate of .99 is no promise of .99 to the
+	 * digit. */
+	CHECK(wilson_lower(268, 0, STATISTICS_Z_95) >= .99 && pow(.05, 1.0 / 268) < .99);
 }
 
 /* One look at n = 101: promote iff k <= 1, rollback iff k >= 6. */
