@@ -175,6 +175,9 @@ static __always_inline __u32 read_request(struct work *w, const struct phx_confi
 	if (result != PHX_HEAD_DONE)
 		return result == PHX_HEAD_REFUSED ? PHX_REASON_REFUSED : PHX_REASON_INCOMPLETE;
 	const struct phx_head *h = &w->head;
+	if ((config->head_max_bytes && h->pos > config->head_max_bytes) ||
+	    (config->fields_max && h->fields > config->fields_max))
+		return PHX_REASON_HEAD;
 	if (h->minor == 0)
 		return PHX_REASON_VERSION;
 	if (h->flags & PHX_HEAD_CLOSE)

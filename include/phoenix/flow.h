@@ -92,6 +92,7 @@
 	X(NO_ROUTE, "no route matches")                                                                      \
 	X(ROUTE, "the route is one for the daemon (a base path, a long pattern, a name without address)")    \
 	X(SPLIT, "the route splits by a header or cookie")                                                   \
+	X(HEAD, "the head is over a limit")                                                                  \
 	X(BODY, "the body is over a limit")                                                                  \
 	X(BODY_FIRST, "a body in several segments on a leg that is not open yet")                            \
 	X(DOWN, "the upstream is marked down, or refused a connection a moment ago")                         \
@@ -209,7 +210,9 @@ struct phx_config {
 	__u64 cookie[2][2];  /* two SipHash keys that reign in turn */
 	__u64 port_key;	     /* upstream sequence numbers */
 	__u64 body_max_bytes; /* limits.body_bytes; 0 = any */
-	__u64 reserved[4];
+	__u32 head_max_bytes; /* limits.head_bytes; 0 = any */
+	__u32 fields_max;     /* limits.fields; 0 = any */
+	__u64 reserved[3];
 };
 
 /* phx_listen: key and value. A packet to such an address may be for the fast path. */

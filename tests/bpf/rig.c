@@ -247,6 +247,8 @@ void rig_reset(bool v6)
 		.split_key = {0x0706050403020100, 0x0f0e0d0c0b0a0908},
 		.cookie = {{11, 12}, {13, 14}},
 		.port_key = 15,
+		.head_max_bytes = RIG_HEAD_MAX,
+		.fields_max = RIG_FIELDS_MAX,
 	};
 	put_listen(rig.skeleton->maps.phx_listen, rig_gateway_addr(), RIG_LISTEN_PORT);
 	put_upstreams();
@@ -262,7 +264,7 @@ void rig_set_egress(uint32_t ifindex, const struct phx_egress *egress)
 	bpf_map_update_elem(rig.egress_fd, &ifindex, egress, BPF_ANY);
 }
 
-static uint32_t method_mask(const char *methods)
+uint32_t rig_method_mask(const char *methods)
 {
 	static const char *const names[] = {
 #define X(name) #name,
@@ -305,7 +307,7 @@ void rig_routes(const struct rig_route *routes, size_t count)
 		configs[i].id = (char *)routes[i].path;
 		configs[i].host = (char *)routes[i].host;
 		configs[i].path = (char *)routes[i].path;
-		configs[i].method_mask = method_mask(routes[i].methods);
+		configs[i].method_mask = rig_method_mask(routes[i].methods);
 		configs[i].xdp = !routes[i].not_xdp;
 		configs[i].legacy.host = hosts[i][0];
 		configs[i].legacy.base_path = routes[i].based ? "/base" : "";

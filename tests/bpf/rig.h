@@ -26,6 +26,8 @@
 #define RIG_FRAME_MAX	  4096u
 #define RIG_RECORDS_MAX	  256u
 #define RIG_RING_BYTES	  65536u
+#define RIG_HEAD_MAX	  16384u
+#define RIG_FIELDS_MAX	  128u
 #define RIG_MSS4	  1460u
 #define RIG_MSS6	  1440u
 #define RIG_UPSTREAM_MAC  0x10 /* last byte of upstream 0's hardware address, and so on */
@@ -75,6 +77,8 @@ const char *rig_open(void);
 void rig_close(void);
 /* As after a fresh start: no flows, all ports free, counters as they are, everything RUNs. */
 void rig_reset(bool v6);
+/* "GET,POST" as bits; all of them for NULL. */
+uint32_t rig_method_mask(const char *methods);
 /* Compiles the routes by the daemon's own code and puts them in force; slot n is route n. */
 void rig_routes(const struct rig_route *routes, size_t count);
 /* Which device, and which tag, frames for this interface take. */

@@ -46,6 +46,7 @@ static int settings_init(struct plane_settings *settings, const struct config *c
 		.upstream_ns = config->limits.upstream_timeout_ms * NS_PER_MS,
 		.body_max_bytes = config->limits.body_bytes,
 		.head_bytes = config->limits.head_bytes,
+		.fields_max = config->limits.fields,
 		.names = calloc(count + 1, sizeof(char *)),
 	};
 	bool failed =
@@ -336,6 +337,8 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
 	config->split_seed = start->policy->seed;
 	memcpy(config->split_key, start->policy->key, sizeof(config->split_key));
 	config->body_max_bytes = plane->settings.body_max_bytes;
+	config->head_max_bytes = plane->settings.head_bytes;
+	config->fields_max = plane->settings.fields_max;
 	config->boot++;
 	__atomic_store_n(&config->heartbeat_ns, clock_now_ns(), __ATOMIC_RELEASE);
 	err = plane_attach(plane, why);

@@ -91,7 +91,7 @@ struct plane_settings {
 	uint16_t port_first, port_last;
 	uint64_t idle_ns, upstream_ns; /* limits.idle_timeout_ms, limits.upstream_timeout_ms */
 	uint64_t body_max_bytes;
-	uint32_t head_bytes;
+	uint32_t head_bytes, fields_max;
 	char **names; /* of interfaces */
 	size_t name_count;
 };
