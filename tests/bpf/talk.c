@@ -438,7 +438,8 @@ uint8_t talk_cookie_bits(const struct end *client)
 	return (uint8_t)(class << 5 | scale << 1 | client->sack);
 }
 
-uint32_t talk_cookie(const struct talk *t, unsigned client, uint32_t isn, uint64_t epoch, uint8_t bits)
+/* The hash of the connection that a cookie is made of (bpf/cookie.h). */
+static uint64_t cookie_hash(unsigned client, uint16_t port, uint64_t epoch, uint8_t offer)
 {
 	struct phx_addr src = rig_client_addr(client), dst = rig_gateway_addr();
 	const uint64_t *key = (const uint64_t *)rig.config->cookie[epoch >> PHX_KEY_SHIFT & 1];
@@ -448,8 +449,25 @@ uint32_t talk_cookie(const struct talk *t, unsigned client, uint32_t isn, uint64
 	phx_sip_word(&sip, (uint64_t)src.word[2] << 32 | src.word[3]);
 	phx_sip_word(&sip, (uint64_t)dst.word[0] << 32 | dst.word[1]);
 	phx_sip_word(&sip, (uint64_t)dst.word[2] << 32 | dst.word[3]);
-	phx_sip_word(&sip, (uint64_t)t->client_port << 48 | (uint64_t)RIG_LISTEN_PORT << 32 | isn);
-	return (uint32_t)(phx_sip_end(&sip, epoch << 8 | bits, 47) >> 40) << 8 | bits;
+	phx_sip_word(&sip,
+		     (uint64_t)port << 48 | (uint64_t)RIG_LISTEN_PORT << 32 | (uint32_t)(epoch << 8) | offer);
+	return phx_sip_end(&sip, 0, 40);
+}
+
+uint32_t talk_cookie(const struct talk *t, unsigned client, uint32_t isn, uint64_t epoch, uint8_t offer)
+{
+	uint64_t hash = cookie_hash(client, t->client_port, epoch, offer);
+	return (uint32_t)(hash >> 52) << 20 | (uint32_t)(phx_mix64(hash ^ isn) >> 52) << 8 | offer;
+}
+
+bool talk_cookie_by_chance(unsigned client, uint16_t port, uint32_t cookie)
+{
+	uint64_t epoch = (rig_now() >> PHX_CLOCK_SHIFT) + 1; /* one may end meanwhile */
+	for (unsigned i = 0; i <= PHX_COOKIE_EPOCHS; i++) {
+		if (cookie_hash(client, port, epoch - i, (uint8_t)cookie) >> 52 == cookie >> 20)
+			return true;
+	}
+	return false;
 }
 
 static void check_syn_ack(struct talk *t, const struct seen *in, const struct seen *out)

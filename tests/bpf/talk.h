@@ -128,7 +128,9 @@ void play(struct talk *t, struct packet packet, struct expect expect);
 void talk_fail(struct talk *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct phx_flow *talk_flow(struct talk *t);
 /* What the client's address and its numbers would be given as a cookie in an epoch. */
-uint32_t talk_cookie(const struct talk *t, unsigned client, uint32_t isn, uint64_t epoch, uint8_t bits);
+uint32_t talk_cookie(const struct talk *t, unsigned client, uint32_t isn, uint64_t epoch, uint8_t offer);
+/* Twelve bits say that a number is a cookie of this connection: does it look like one by accident? */
+bool talk_cookie_by_chance(unsigned client, uint16_t port, uint32_t cookie);
 uint8_t talk_cookie_bits(const struct end *client);
 
 extern unsigned long talk_checks;

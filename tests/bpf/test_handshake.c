@@ -103,12 +103,23 @@ static const struct row syn_options[] = {
 
 /* --- cookies --- */
 
-/* The client goes on as if it had got this cookie. */
+#define ANOTHER_PORT 40000
+
+/* The client goes on as if it had got this cookie; it has a port for which nothing wrong below is right by
+ * chance. */
 static void with_cookie(struct talk *t, unsigned client, uint64_t epochs_ago)
 {
-	t->client.rcv = talk_cookie(t, client, t->client.nxt, (rig_now() >> PHX_CLOCK_SHIFT) - epochs_ago,
-				    talk_cookie_bits(&t->client)) +
-			1;
+	uint32_t cookie;
+	bool valid = client == 0 && epochs_ago < PHX_COOKIE_EPOCHS;
+	do {
+		t->client_port++;
+		cookie = talk_cookie(t, client, t->client.nxt, (rig_now() >> PHX_CLOCK_SHIFT) - epochs_ago,
+				     talk_cookie_bits(&t->client));
+	} while ((!valid && talk_cookie_by_chance(0, t->client_port, cookie)) ||
+		 talk_cookie_by_chance(0, t->client_port, cookie + 1) ||
+		 talk_cookie_by_chance(2, t->client_port, cookie) ||
+		 talk_cookie_by_chance(0, ANOTHER_PORT, cookie));
+	t->client.rcv = cookie + 1;
 	t->client.nxt++;
 }
 
@@ -147,9 +158,13 @@ static void cookie_for_another_isn(struct talk *t)
 /* The key that reigns is replaced: whoever holds a cookie of it must begin anew. */
 static void cookie_key_gone(struct talk *t)
 {
-	with_cookie(t, 0, 0);
-	rig.config->cookie[0][0] ^= 1;
-	rig.config->cookie[1][0] ^= 1;
+	do {
+		with_cookie(t, 0, 0);
+		t->client.nxt--;
+		rig.config->cookie[0][0]++;
+		rig.config->cookie[1][0]++;
+	} while (talk_cookie_by_chance(0, t->client_port, t->client.rcv - 1));
+	t->client.nxt++;
 }
 
 /* The other key is replaced, as the daemon does: nothing changes. */
@@ -164,15 +179,20 @@ static const struct row cookies[] = {
 	{"fresh-ack-padded", cookie_of_now, {.flags = ACK, .pad = true}, DROPS(HANDSHAKE)},
 	{"fresh-request", cookie_of_now, {.text = GET("/legacy")}, NEW_SYN(UPSTREAM0)},
 	{"old-request", cookie_of_long_ago, {.text = GET("/legacy")}, NEW_SYN(UPSTREAM0)},
-	{"too-old-ack", cookie_too_old, {.flags = ACK}, PASSES(KERNEL)},
+	{"too-old-ack", cookie_too_old, {.flags = ACK}, DROPS(STALE)},
 	{"too-old-request", cookie_too_old, {.text = GET("/legacy")}, PASSES(KERNEL)},
 	{"of-the-future", cookie_of_the_future, {.text = GET("/legacy")}, PASSES(KERNEL)},
 	{"of-somebody-else", cookie_of_somebody_else, {.text = GET("/legacy")}, PASSES(KERNEL)},
-	{"for-another-isn", cookie_for_another_isn, {.text = GET("/legacy")}, PASSES(KERNEL)},
+	{"behind-a-lost-segment", cookie_for_another_isn, {.text = GET("/legacy")}, DROPS(WAIT)},
+	{"ack-behind-a-lost-segment", cookie_for_another_isn, {.flags = ACK}, DROPS(HANDSHAKE)},
+	{"fin-behind-a-lost-segment", cookie_for_another_isn, {.flags = FIN | ACK}, DROPS(WAIT)},
 	{"ack-one-off", cookie_of_now, {.ack = 1, .text = GET("/legacy")}, PASSES(KERNEL)},
 	{"key-gone", cookie_key_gone, {.text = GET("/legacy")}, PASSES(KERNEL)},
 	{"other-key-replaced", cookie_other_key_replaced, {.text = GET("/legacy")}, NEW_SYN(UPSTREAM0)},
-	{"from-another-port", cookie_of_now, {.from_port = 33001, .text = GET("/legacy")}, PASSES(KERNEL)},
+	{"from-another-port",
+	 cookie_of_now,
+	 {.from_port = ANOTHER_PORT, .text = GET("/legacy")},
+	 PASSES(KERNEL)},
 	{"from-another-address", cookie_of_now, {.client = 2, .text = GET("/legacy")}, PASSES(KERNEL)},
 	{"fin-instead-of-a-request",
 	 cookie_of_now,
@@ -185,8 +205,8 @@ static const struct row cookies[] = {
 	  .no_window = true}},
 	{"rst-instead-of-a-request", cookie_of_now, {.flags = RST}, DROPS(STALE)},
 	{"rst-ack-instead-of-a-request", cookie_of_now, {.flags = RST | ACK}, DROPS(STALE)},
-	{"keep-alive-probe", cookie_of_now, {.seq = -1}, PASSES(KERNEL)},
-	{"second-segment-first", cookie_of_now, {.seq = 100, .text = "Host: a\r\n\r\n"}, PASSES(KERNEL)},
+	{"keep-alive-probe", cookie_of_now, {.seq = -1}, DROPS(HANDSHAKE)},
+	{"second-segment-first", cookie_of_now, {.seq = 100, .text = "Host: a\r\n\r\n"}, DROPS(WAIT)},
 	{"request-without-ack-flag", cookie_of_now, {.flags = PSH, .text = GET("/legacy")}, PASSES(KERNEL)},
 	{"data-with-wrong-checksum",
 	 cookie_of_now,
@@ -195,6 +215,12 @@ static const struct row cookies[] = {
 };
 
 /* --- packets that are nobody's or not ours --- */
+
+static void no_handshake(struct talk *t)
+{
+	while (talk_cookie_by_chance(0, t->client_port, t->client.rcv - 1))
+		t->client.rcv++;
+}
 
 static void mode_off(struct talk *t)
 {
@@ -209,9 +235,9 @@ static void mode_drain(struct talk *t)
 }
 
 static const struct row strangers[] = {
-	{"ack-of-nothing", nothing, {.flags = ACK}, PASSES(KERNEL)},
-	{"data-of-nothing", nothing, {.text = GET("/legacy")}, PASSES(KERNEL)},
-	{"fin-of-nothing", nothing, {.flags = FIN | ACK}, PASSES(KERNEL)},
+	{"ack-of-nothing", no_handshake, {.flags = ACK}, DROPS(STALE)},
+	{"data-of-nothing", no_handshake, {.text = GET("/legacy")}, PASSES(KERNEL)},
+	{"fin-of-nothing", no_handshake, {.flags = FIN | ACK}, PASSES(KERNEL)},
 	{"rst-of-nothing", nothing, {.flags = RST}, DROPS(STALE)},
 	{"syn-ack-to-a-listener", nothing, {.flags = SYN | ACK}, DROPS(INVALID)},
 	{"no-flags-at-all", nothing, {.flags = 0x80}, PASSES(KERNEL)},
