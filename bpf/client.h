@@ -149,7 +149,16 @@ static __always_inline int give_up(struct work *w, struct phx_flow *flow, __u32 
 {
 	give_back_draw(w);
 	flow->state = PHX_FLOW_HANDED;
+	flow->served_ns = w->now;
 	return hand_over(reason);
+}
+
+/* Does more of this request follow in other segments, as far as its first one tells? */
+static __always_inline int more_follows(const struct work *w, __u32 reason)
+{
+	const struct phx_head *h = &w->head;
+	__u64 length = h->flags & PHX_HEAD_HAS_LENGTH ? h->content_length : 0;
+	return reason == PHX_REASON_INCOMPLETE || reason == PHX_REASON_CHUNKED || w->payload_len < h->pos + length;
 }
 
 /* A segment that begins a request, at a boundary of a locked flow; it was steered. */
@@ -207,6 +216,8 @@ __noinline int next_request(struct xdp_md *ctx, __u32 index)
 		return give_up(w, flow, PHX_REASON_DRAINING);
 	if (flow->flags & PHX_FLOW_PIPELINES)
 		return give_up(w, flow, PHX_REASON_PIPELINED);
+	if (flow->flags & PHX_FLOW_NARROW)
+		return give_up(w, flow, PHX_REASON_MTU);
 	if (w->flags & TCP_FIN)
 		return give_up(w, flow, PHX_REASON_FIN);
 	int reason = steer(0);
@@ -405,10 +416,38 @@ __noinline int client_closing(struct xdp_md *ctx, __u32 index)
 		return done(reply(ctx, w, TCP_FIN | TCP_ACK, flow->fin_seq, end, our_window(flow)),
 			    PHX_VERDICT_CLIENT_FIN);
 	if (acked && end == flow->request_end && fin_came) {
+		/* A leg that is of no use to the next client ends now: this ACK becomes its reset. */
+		struct phx_leg *leg = active_leg(flow);
+		int ends = leg->small && leg->state == PHX_LEG_OPEN;
+		if (ends) {
+			toward_leg(w, flow, leg, config->port_first + index);
+			w->to.flags = TCP_RST | TCP_ACK;
+			w->to.seq = leg->snd_nxt;
+			w->to.ack = leg->rcv_nxt;
+		}
 		close_flow(flow, index, 1);
-		return drop(PHX_VERDICT_HANDSHAKE);
+		return ends ? done(forward(ctx), PHX_VERDICT_HANDSHAKE) : drop(PHX_VERDICT_HANDSHAKE);
 	}
 	return drop(PHX_VERDICT_STALE);
+}
+
+/*
+ * The daemon's, but the kernel has no socket yet. The segment that begins a request makes one (hand.h). Those
+ * right behind it are passed as well: they are in the same batch, and the socket will be there when the kernel
+ * gets to them. Without a first segment before them the kernel would answer with a reset: those wait.
+ */
+static __always_inline int client_handed(struct work *w, struct phx_flow *flow)
+{
+	if (!w->payload_len && !(w->flags & TCP_FIN))
+		return drop(PHX_VERDICT_STALE);
+	if (w->seq == flow->request_start) {
+		flow->served_ns = w->now;
+		return hand_over(PHX_REASON_NONE);
+	}
+	if (!after(w->seq, flow->request_start) || w->now - flow->served_ns > HANDED_NS)
+		return drop(PHX_VERDICT_WAIT);
+	count_verdict(PHX_VERDICT_KERNEL);
+	return XDP_PASS;
 }
 
 /* Remembers how frames get back to the client: as they come. */
@@ -442,7 +481,15 @@ __noinline int answer_syn(struct xdp_md *ctx)
 	w->to.seq = cookie;
 	/* Two segments: Linux sends segments of at most half of the largest window it has seen. */
 	w->to.window = 2 * (w->v6 ? config->mss6 : config->mss4);
-	return done(compose(ctx, 0) ? -1 : XDP_TX, PHX_VERDICT_SYN_COOKIE);
+	int failed = compose(ctx, 0);
+	if (failed == 1) {
+		/* A SYN with fewer options than the answer, in a frame that cannot grow: then none of them. */
+		w->scaled = w->sack = 0;
+		w->to.seq = cookie_make(w, config);
+		w->to.option_words = 0;
+		failed = compose(ctx, 0);
+	}
+	return done(failed ? -1 : XDP_TX, PHX_VERDICT_SYN_COOKIE);
 }
 
 /* The first segment behind a cookie. */
@@ -457,7 +504,10 @@ __noinline int first_request(struct xdp_md *ctx)
 	if (load_payload(ctx, w) || !checksum_valid(w))
 		return drop(PHX_VERDICT_INVALID);
 	int reason = steer(0);
-	if (reason) {
+	__u64 *narrow_ns = bpf_map_lookup_elem(&phx_narrow, &w->src);
+	if (!reason && narrow_ns && w->now < *narrow_ns)
+		reason = PHX_REASON_MTU;
+	if (reason && !more_follows(w, reason)) {
 		give_back_draw(w);
 		return hand_over(reason);
 	}
@@ -465,11 +515,12 @@ __noinline int first_request(struct xdp_md *ctx)
 	struct phx_flow *flow = open_flow(w, &index);
 	if (!flow) {
 		give_back_draw(w);
-		return hand_over(PHX_REASON_FULL);
+		return hand_over(reason ? reason : PHX_REASON_FULL);
 	}
 	learn_way_back(w, flow);
 	flow->window = w->window;
-	int action = start_request(ctx, index);
+	/* A flow for the daemon too, until the kernel has its socket: the segments behind this one are close. */
+	int action = reason ? give_up(w, flow, reason) : start_request(ctx, index);
 	unlock_flow(flow);
 	return action;
 }
@@ -569,10 +620,8 @@ __noinline int client_segment(struct xdp_md *ctx, __u32 index)
 			action = client_open(ctx, index);
 		else if (flow->state == PHX_FLOW_CLOSING)
 			action = client_closing(ctx, index);
-		else if (w->seq == flow->request_start && (w->payload_len || (w->flags & TCP_FIN)))
-			action = hand_over(PHX_REASON_NONE);
 		else
-			action = drop(PHX_VERDICT_STALE);
+			action = client_handed(w, flow);
 	}
 	if (action == THEN_READ_REQUEST)
 		action = next_request(ctx, index);

@@ -345,6 +345,10 @@ static __always_inline __u64 rewrite_ip(struct work *w)
 		put_raw32(ip + 16, to->dst.word[3]);
 		ip[8] = w->ttl - 1;
 		put16(ip + 2, get16(ip + 2) - to->cut);
+		if (to->may_fragment) {
+			put16(ip + 4, to->seq >> 8); /* an id for the fragments (RFC 6864) */
+			put16(ip + 6, 0);
+		}
 		put_raw16(ip + 10, 0);
 		put_raw16(ip + 10, ~fold(sum16(ip) + raw32(ip + 16)));
 	}
@@ -488,6 +492,7 @@ static __always_inline void turn_around(struct work *w)
 	to->vlan = w->vlan;
 	to->option_words = 0;
 	to->cut = 0;
+	to->may_fragment = 0;
 }
 
 /* Answers with a bare segment. Returns the XDP action, or -1. */

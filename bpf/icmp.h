@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * icmp: "packet too big" (RFC 1191, 8201). A router that complains about a frame of ours complains to the
- * gateway, but it is the other end that has to send less: the message is translated as the frame was, the other
- * way round, and sent on.
+ * icmp: "packet too big" (RFC 1191, 8201): a router complains about a frame of ours.
  *
- *   about a frame to the client      quotes gateway:port -> client      goes to the leg's upstream
- *   about a frame to an upstream     quotes source:P -> upstream        goes to the client
+ * About a frame to an upstream: its client has to send less, so the message is translated as the frame was, the
+ * other way round, and sent on. About a frame to a client: it is not told to the upstream, which would apply it to
+ * everything that it sends to the gateway, for every client. Instead the flow's IPv4 frames may be fragmented from
+ * now on; an IPv6 flow, which cannot be helped that way, is reset; and the client's next requests are the daemon's,
+ * whose kernel knows what to do.
  *
  * Only a message that quotes a number in flight is believed (RFC 5927 4.1). All other errors are the kernel's,
  * which has no connection to apply them to.
@@ -66,18 +67,26 @@ __noinline int too_big_for_client(struct xdp_md *ctx, __u32 index)
 	STAGE(index);
 	if (!lock_flow(flow))
 		return drop(PHX_VERDICT_BUSY);
-	int action = drop(PHX_VERDICT_INVALID);
+	int action = XDP_DROP, verdict = PHX_VERDICT_INVALID;
 	struct phx_leg *leg = active_leg(flow);
-	if (flow->state == PHX_FLOW_OPEN && leg->state == PHX_LEG_OPEN && !before(w->seq, flow->acked) &&
-	    before(w->seq, flow->sent)) {
-		toward_leg(w, flow, leg, config->port_first + index);
-		w->to.seq = w->seq - leg->down_delta;
-		action = done(send_quoted(ctx, w, &leg->addr, &leg->source, leg->port,
-					  config->port_first + index),
-			      PHX_VERDICT_ICMP);
+	if (flow->state == PHX_FLOW_OPEN && !before(w->seq, flow->acked) && !after(w->seq, flow->sent)) {
+		__u64 until_ns = bpf_ktime_get_ns() + NARROW_NS;
+		bpf_map_update_elem(&phx_narrow, &flow->key.client, &until_ns, BPF_ANY);
+		flow->flags |= PHX_FLOW_NARROW;
+		verdict = PHX_VERDICT_ICMP;
+		if (w->v6) {
+			toward_client(w, flow, leg);
+			w->to.flags = TCP_RST | TCP_ACK;
+			w->to.seq = flow->sent;
+			w->to.ack = flow->request_end;
+			if (flow->flags & PHX_FLOW_ACTIVE)
+				finish_exchange(w, flow, PHX_END_CLIENT_GONE);
+			close_flow(flow, index, 0);
+			action = compose(ctx, 0) ? -1 : bpf_redirect(w->to.ifindex, 0);
+		}
 	}
 	unlock_flow(flow);
-	return action;
+	return done(action, verdict);
 }
 
 /* The quoted frame went to an upstream. */
@@ -89,7 +98,7 @@ __noinline int too_big_for_upstream(struct xdp_md *ctx, __u32 index)
 	int action = drop(PHX_VERDICT_INVALID);
 	struct phx_leg *leg = active_leg(flow);
 	if (flow->state == PHX_FLOW_OPEN && leg->state == PHX_LEG_OPEN && leg->port == w->dport &&
-	    !before(w->seq, leg->snd_una) && before(w->seq, leg->snd_nxt)) {
+	    !before(w->seq, leg->snd_una) && !after(w->seq, leg->snd_nxt)) {
 		toward_client(w, flow, leg);
 		w->to.seq = w->seq - leg->up_delta;
 		action = done(send_quoted(ctx, w, &flow->key.client, &flow->key.gateway, flow->key.client_port,

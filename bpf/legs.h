@@ -14,6 +14,8 @@
 
 #define FIB_NS	      (250 * NS_PER_MS) /* how long a next hop is used unasked */
 #define AVOID_NS      NS_PER_S		/* how long an upstream that refused is the daemon's */
+#define HANDED_NS     (5 * NS_PER_MS)	/* how close behind a handed segment others are passed too */
+#define NARROW_NS     (600 * NS_PER_S) /* as long as Linux believes a path MTU */
 #define OUR_WINDOW    64240u
 #define SPINS	      8192
 #define STREAM_MAX    (1u << 30) /* lengths that sequence numbers can be compared over */
@@ -214,7 +216,7 @@ static __always_inline void close_flow(struct phx_flow *flow, __u32 index, int k
 	flow->state = PHX_FLOW_FREE;
 #pragma unroll
 	for (__u32 i = 0; i < PHX_LEGS; i++) {
-		if (flow->leg[i].state == PHX_LEG_SYN_SENT)
+		if (flow->leg[i].state == PHX_LEG_SYN_SENT || flow->leg[i].small)
 			flow->leg[i].state = PHX_LEG_NONE;
 	}
 	if (!keep_active)
@@ -266,6 +268,7 @@ static __always_inline void toward_leg(struct work *w, const struct phx_flow *fl
 	to->window = window_up(flow, leg);
 	to->flags = w->flags;
 	to->cut = 0;
+	to->may_fragment = 0;
 	to->option_words = 0;
 }
 
@@ -288,6 +291,7 @@ static __always_inline void toward_client(struct work *w, const struct phx_flow 
 				  flow->scaled ? PHX_WINDOW_SCALE : 0);
 	to->flags = w->flags;
 	to->cut = 0;
+	to->may_fragment = flow->flags & PHX_FLOW_NARROW;
 	to->option_words = 0;
 }
 
@@ -374,7 +378,8 @@ static __always_inline void init_leg(struct work *w, const struct phx_config *co
 	leg->port = upstream->port;
 	leg->upstream = w->upstream;
 	leg->generation = upstream->generation;
-	leg->mss = flow->mss < mss ? flow->mss : mss;
+	leg->small = flow->mss < mss;
+	leg->mss = leg->small ? flow->mss : mss;
 	leg->options = 0;
 	leg->scale = 0;
 	leg->syn_tries = 1;

@@ -151,6 +151,15 @@ struct {
 	PINNED;
 } phx_stash SEC(".maps");
 
+/* Clients whose path takes less than our MTU (bpf/icmp.h) -> until when they are the daemon's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct phx_addr);
+	__type(value, __u64);
+	PINNED;
+} phx_narrow SEC(".maps");
+
 /* --- what happened --- */
 
 struct {

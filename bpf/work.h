@@ -48,6 +48,7 @@ struct toward {
 	__u32 vlan; /* tag + 1; 0 = none */
 	__u32 flags;
 	__u32 cut; /* bytes of payload to leave away at the end */
+	__u32 may_fragment;
 	__u32 option_words;
 	__be32 options[3];
 	__u16 sport, dport;

@@ -64,7 +64,7 @@
 	X(RST_REPLY, "answered with a reset: the leg or the connection is not known here")                   \
 	X(BAD_GATEWAY, "an upstream's broken response answered with 502")                                    \
 	X(CHALLENGE, "a SYN on a live flow answered with a challenge ACK (RFC 5961 4)")                      \
-	X(ICMP, "an ICMP error about a flow translated and sent on")                                         \
+	X(ICMP, "a \"packet too big\" about a flow: sent on to its client, or the flow marked as narrow")                                         \
 	X(KERNEL, "passed: the kernel has a socket for it")                                                  \
 	X(HAND_OVER, "passed to the daemon: its connection is the kernel's from now on")                     \
 	X(WAIT, "dropped: comes before its time, TCP will send it again")                                    \
@@ -145,6 +145,7 @@ enum phx_flow_flag {
 	PHX_FLOW_FIN_DOWN = 1 << 18,   /* a FIN was sent to the client */
 	PHX_FLOW_SACK = 1 << 19,
 	PHX_FLOW_V6 = 1 << 20,
+	PHX_FLOW_NARROW = 1 << 21, /* its path takes less than our MTU: fragments, then the daemon */
 };
 #define PHX_FLOW_OF_REQUEST 0xffffu
 
@@ -307,8 +308,8 @@ struct phx_leg {
 	__u8 dmac[6], smac[6];
 	__u32 ifindex;
 	__u32 vlan; /* tag + 1; 0 = none */
-	__u32 irs;  /* leg space: the SYN-ACK's sequence number */
-	__u32 reserved;
+	__u32 irs;   /* leg space: the SYN-ACK's sequence number */
+	__u32 small; /* 1: its upstream was told a client's small MSS: not for other clients */
 	__u64 used_ns;
 	__u64 fib_ns; /* when the next hop was looked up */
 };

@@ -119,6 +119,12 @@ def set_weight_by_bpftool(gw, name, basis_points):
     bpftool("map", "update", "pinned", pinned(gw, "phx_policy"), "key", *key, "value", *value, parse=False)
 
 
+def forget_narrow(gw):
+    """Clients whose path was said to be narrow are the fast path's again."""
+    for entry in bpftool("map", "dump", "pinned", pinned(gw, "phx_narrow")) or []:
+        bpftool("map", "delete", "pinned", pinned(gw, "phx_narrow"), "key", *entry["key"], parse=False)
+
+
 def verdicts(gw):
     """{name: count} over all CPUs, as /metrics tells."""
     out = {}
