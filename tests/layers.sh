@@ -24,7 +24,7 @@ store     base io http store .
 control   base io http dataplane gateway judge store control .
 admin     base io http control admin .
 trafficgen base http judge trafficgen .
-ctl       base http judge trafficgen ctl .
+ctl       base http dataplane judge trafficgen ctl .
 main      base io http dataplane gateway judge store control admin .
 '
 # header of a library | the folders that may see it

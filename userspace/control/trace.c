@@ -5,6 +5,7 @@
  * The request is written as a client would send it and read by the gateway's own strict parser and route
  * table, so the answer cannot differ from what happens to the next real one.
  */
+#include "control/datapath.h"
 #include "control/value.h"
 #include "control/view.h"
 #include "http/parse.h"
@@ -48,6 +49,31 @@ static void side_next(struct control *control, const struct route *route, char *
 			 config->split_name ? config->split_name : "");
 }
 
+/* What the loaded program says: it decides first, and its word is final where it serves. */
+static void ask_fast_path(struct control *control, struct slice head, json_t *json)
+{
+	static const char *const sides[] = {"legacy", "modern"};
+	struct phx_trace trace;
+	if (!control->plane || !json)
+		return;
+	int err = dataplane_trace(control->plane, head, &trace);
+	if (err) {
+		json_object_set_new(json, "xdp", json_pack("{s:s}", "error", strerror(-err)));
+		return;
+	}
+	bool serves = trace.reason == PHX_REASON_NONE && strcmp(data_path_word(control), "xdp") == 0;
+	const struct route *route =
+		trace.slot < PHX_ROUTE_SLOTS ? control->registry.by_slot[trace.slot] : NULL;
+	json_object_set_new(json, "path", json_string(serves ? "xdp" : "daemon"));
+	json_object_set_new(json, "xdp",
+			    json_pack("{s:s, s:s, s:o, s:s, s:i, s:b}", "reason",
+				      dataplane_reason_word(trace.reason), "help",
+				      dataplane_reason_help(trace.reason), "route",
+				      json_text_or_null(route ? route_config_of(route)->id : ""), "side",
+				      sides[trace.side & 1], "weight_bp", (int)trace.weight_bp, "sampled",
+				      trace.sampled != 0));
+}
+
 json_t *view_trace(struct control *control, struct slice method, struct slice url)
 {
 	struct buf bytes = {.max = 16384};
@@ -78,6 +104,7 @@ json_t *view_trace(struct control *control, struct slice method, struct slice ur
 					  url_json(&route_config_of(route)->legacy, &target), "url_modern",
 					  url_json(&route_config_of(route)->modern, &target));
 	}
+	ask_fast_path(control, buf_slice(&bytes), json);
 	buf_fini(&bytes);
 	return json;
 }

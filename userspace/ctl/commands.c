@@ -88,6 +88,22 @@ const struct ctl_command ctl_commands[] = {
 	 "the\n"
 	 "gateway's, route by route; --out writes the report as JSON. Exit 20 when a threshold was crossed.",
 	 run_traffic_run},
+	{"maps", "[PIN_DIR]", READ, "routes, weights and counters as the fast path's maps have them",
+	 "The same that \"bpftool map dump pinned PIN_DIR/phx_policy\" and its like print. Needs root; "
+	 "weights "
+	 "are\n"
+	 "basis points.",
+	 run_maps},
+	{"xdp status", "[PIN_DIR]", READ, "where the fast path is attached, asked of the devices",
+	 "Works as root with a daemon or without. PIN_DIR defaults to the daemon's, or /sys/fs/bpf/phoenix.",
+	 run_xdp_status},
+	{"xdp detach", "[PIN_DIR]", READ, "drain the fast path and take it off the devices",
+	 "Connections go to the daemon at their next request, idle ones are closed; then programs, filters "
+	 "and\n"
+	 "pins are removed, and what attaching had changed is set back. Exit 0 only when every device says "
+	 "that\n"
+	 "nothing is left. Works as root with a daemon or without.",
+	 run_xdp_detach},
 	{"config check", "FILE", OPTION_BIT(OUTPUT),
 	 "check a configuration file; needs no daemon (exit 0 or 3)", NULL, run_config_check},
 	{"config show", "", READ, "the configuration in effect, with every default", NULL, run_config_show},

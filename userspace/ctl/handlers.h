@@ -25,6 +25,10 @@ int run_decisions_replay(struct ctl *ctl, const struct ctl_line *line);
 /* traffic.c */
 int run_traffic_generate(struct ctl *ctl, const struct ctl_line *line);
 int run_traffic_run(struct ctl *ctl, const struct ctl_line *line);
+/* xdp.c */
+int run_xdp_status(struct ctl *ctl, const struct ctl_line *line);
+int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line);
+int run_maps(struct ctl *ctl, const struct ctl_line *line);
 /* configuration.c */
 int run_config_check(struct ctl *ctl, const struct ctl_line *line);
 int run_config_show(struct ctl *ctl, const struct ctl_line *line);

@@ -318,6 +318,15 @@ int run_trace(struct ctl *ctl, const struct ctl_line *line)
 			trace_row(&out, ctl, "legacy", field_text(answer, "url_legacy", "?"));
 			trace_row(&out, ctl, "modern", field_text(answer, "url_modern", "?"));
 		}
+		if (field(answer, "xdp.reason")) {
+			struct buf said = {0};
+			bool serves = strcmp(field_text(answer, "path", ""), "xdp") == 0;
+			buf_printf(&said, "%s", serves ? "the fast path serves it" : "left to the daemon: ");
+			if (!serves)
+				buf_append_str(&said, field_text(answer, "xdp.help", "?"));
+			trace_row(&out, ctl, "xdp", buf_cstr(&said));
+			buf_fini(&said);
+		}
 		if (*field_text(answer, "why", ""))
 			trace_row(&out, ctl, "why", field_text(answer, "why", ""));
 		status = talk_write(ctl, &out);

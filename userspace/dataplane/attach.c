@@ -196,6 +196,19 @@ static uint32_t link_flags(enum dataplane_mode mode)
 	return mode == DATAPLANE_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
 }
 
+/* Off the device at once: the pin's end alone would take effect a little later. */
+static void remove_link(const char *pin_dir, uint32_t ifindex)
+{
+	char path[256];
+	link_path(pin_dir, ifindex, path, sizeof(path));
+	int fd = bpf_obj_get(path);
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	unlink(path);
+}
+
 /* An earlier daemon's link on this device: swaps the program in it. False when there is none that fits. */
 static bool adopt_link(const struct dataplane *plane, struct dataplane_interface *interface)
 {
@@ -217,7 +230,7 @@ static bool adopt_link(const struct dataplane *plane, struct dataplane_interface
 		interface->adopted = true;
 	} else {
 		fits = false;
-		unlink(path);
+		remove_link(plane->settings.pin_dir, interface->ifindex);
 	}
 	close(fd);
 	return fits;
@@ -373,7 +386,7 @@ static int attach_interface(struct dataplane *plane, struct dataplane_interface 
 int plane_detach_interface(const char *pin_dir, const struct plane_maps *maps, uint32_t ifindex,
 			   const struct phx_interface *what, struct buf *why)
 {
-	char path[256], name[IF_NAMESIZE];
+	char name[IF_NAMESIZE];
 	uint32_t id = 0;
 	enum dataplane_mode mode;
 	bool dispatcher;
@@ -381,8 +394,7 @@ int plane_detach_interface(const char *pin_dir, const struct plane_maps *maps, u
 	bool gone = !if_indextoname(ifindex, name);
 	if (what->dispatcher && !gone)
 		err = dispatcher_detach(ifindex);
-	link_path(pin_dir, ifindex, path, sizeof(path));
-	unlink(path);
+	remove_link(pin_dir, ifindex);
 	if (!gone) {
 		int tc = detach_tc(ifindex, what->clsact);
 		err = err ? err : tc;

@@ -77,6 +77,12 @@ void dataplane_route_reset(struct dataplane *plane, uint32_t slot);
 /* Sums over CPUs. */
 void dataplane_counters(struct dataplane *plane, struct phx_counters *out);
 
+/*
+ * Asks the loaded program what would become of a request with this head, without doing anything. 0 or -errno.
+ */
+int dataplane_trace(struct dataplane *plane, struct slice head, struct phx_trace *out);
+const char *dataplane_reason_help(unsigned reason);
+
 enum dataplane_mode { DATAPLANE_OFF, DATAPLANE_NATIVE, DATAPLANE_GENERIC };
 const char *dataplane_mode_word(enum dataplane_mode mode);
 

@@ -138,6 +138,11 @@ int plane_detach_interface(const char *pin_dir, const struct plane_maps *maps, u
 int plane_sysctl_get(const char *path, int *value);
 int plane_sysctl_set(const char *path, int value);
 
+/* --- numbers.c --- */
+
+/* Sums over CPUs. */
+void plane_counters(const struct plane_maps *maps, struct phx_counters *out);
+
 /* --- table.c --- */
 
 /* An index in phx_upstreams for a host and port; PHX_NO_UPSTREAM when there is none left. */

@@ -11,6 +11,7 @@
 #define LOCK_DAEMON  2u /* the programs take 1 */
 #define SPINS	     10000
 #define CLOSING_NS   (10 * NS_PER_SEC) /* how long a FIN is repeated */
+#define FIN_TRIES    8 /* a client that acknowledges and does not close keeps its port no longer */
 #define FIN_AGAIN_NS NS_PER_SEC
 #define OUR_WINDOW   64240u
 
@@ -44,10 +45,9 @@ enum sweep_action sweep_decide(const struct phx_flow *flow, const struct sweep_l
 		/* The kernel has it, or its client never came back. */
 		return quiet > limits->idle_ns ? SWEEP_FREE : SWEEP_KEEP;
 	case PHX_FLOW_CLOSING:
-		if (quiet > CLOSING_NS)
+		if (quiet > CLOSING_NS || flow->retries >= FIN_TRIES)
 			return SWEEP_FREE;
-		return quiet > FIN_AGAIN_NS && (int32_t)(flow->acked - flow->fin_seq) <= 0 ? SWEEP_AGAIN
-											   : SWEEP_KEEP;
+		return quiet > FIN_AGAIN_NS ? SWEEP_AGAIN : SWEEP_KEEP;
 	}
 	return SWEEP_KEEP;
 }
@@ -107,6 +107,7 @@ static void close_client(struct sweep *sweep, struct outbox *outbox, struct phx_
 	put_fin(outbox, flow, flow->sent);
 	flow->fin_seq = flow->sent++;
 	flow->seen_ns = now_ns;
+	flow->retries = 0;
 	flow->state = PHX_FLOW_CLOSING;
 	sweep->closed++;
 }
@@ -160,6 +161,7 @@ static void sweep_flow(struct sweep *sweep, uint32_t index, uint64_t now_ns)
 		break;
 	case SWEEP_AGAIN:
 		put_fin(&outbox, flow, flow->fin_seq);
+		flow->retries++;
 		break;
 	case SWEEP_ABORT:
 		abort_flow(sweep, &outbox, flow, index);

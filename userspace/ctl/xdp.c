@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * xdp: the fast path as its maps and devices show it: status, maps, detach.
+ *
+ * All three work without a daemon, as root, by what is pinned; a daemon is only asked where that is. They
+ * look at the network namespace that they run in.
+ */
+#include "ctl/field.h"
+#include "ctl/handlers.h"
+#include "ctl/talk.h"
+#include "dataplane/inspect.h"
+
+#include <errno.h>
+
+#define ASK_TIMEOUT_MS 2000u
+#define DRAIN_MS       5000u
+
+/* The argument, or what the daemon says, or where it is by default. `answer` keeps the daemon's word. */
+static const char *pin_dir_of(struct ctl *ctl, const struct ctl_line *line, struct answer *answer)
+{
+	int got = client_call(ctl->client, "GET", "/admin/datapath", NULL, NULL, ASK_TIMEOUT_MS, answer);
+	if (line->argument_count)
+		return line->arguments[0];
+	return got == CTL_DONE ? field_text(answer->json, "xdp.pin_dir", INSPECT_PIN_DIR) : INSPECT_PIN_DIR;
+}
+
+static int failed(const struct ctl *ctl, const char *what, int err, struct buf *why)
+{
+	talk_error(ctl, "%s: %s", what, why->len ? buf_cstr(why) : strerror(-err));
+	buf_fini(why);
+	return err == -EPERM ? CTL_NOT_PERMITTED : CTL_FAILED;
+}
+
+static int print_status(struct ctl *ctl, const json_t *status, bool daemon)
+{
+	struct buf out = {0};
+	struct table table = {0};
+	const json_t *interface;
+	size_t i;
+	buf_printf(&out, "state %s, routing table %llu, %llu connections (%llu busy), daemon %s\n",
+		   field_text(status, "state", "?"), (unsigned long long)field_count(status, "table"),
+		   (unsigned long long)field_count(status, "flows"),
+		   (unsigned long long)field_count(status, "flows_active"),
+		   daemon ? "answers" : "does not answer");
+	table_column(&table, "INTERFACE", false);
+	table_column(&table, "MODE", false);
+	table_column(&table, "DISPATCHER", false);
+	table_column(&table, "MTU", true);
+	table_column(&table, "", false);
+	json_array_foreach(field(status, "interfaces"), i, interface)
+	{
+		const char *mode = field_text(interface, "mode", "?");
+		table_cell(&table, TINT_BOLD, "%s", field_text(interface, "name", "?"));
+		table_cell(&table, strcmp(mode, "off") == 0 ? TINT_RED : TINT_GREEN, "%s", mode);
+		table_cell(&table, TINT_NONE, "%s", field_true(interface, "dispatcher") ? "yes" : "no");
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(interface, "mtu"));
+		table_cell(&table, TINT_DIM, "%s", field_text(interface, "error", ""));
+	}
+	table_render(&table, &ctl->out, &out);
+	table_fini(&table);
+	return talk_write(ctl, &out);
+}
+
+int run_xdp_status(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct answer answer;
+	struct buf why = {0};
+	json_t *status = NULL;
+	const char *pin_dir = pin_dir_of(ctl, line, &answer);
+	int err = inspect_status(pin_dir, &status, &why), result;
+	if (err == -ENOENT && !line->argument_count) {
+		/* Nothing is loaded: an answer, not a failure. */
+		if (ctl->json) {
+			status = json_pack("{s:s, s:s, s:[]}", "state", "off", "pin_dir", pin_dir,
+					   "interfaces");
+			result = talk_json(ctl, status);
+		} else {
+			struct buf out = {0};
+			buf_printf(&out, "off: %s\n", buf_cstr(&why));
+			result = talk_write(ctl, &out);
+		}
+		buf_fini(&why);
+	} else if (err) {
+		result = failed(ctl, "xdp status", err, &why);
+	} else {
+		result = ctl->json ? talk_json(ctl, status) : print_status(ctl, status, answer.json != NULL);
+	}
+	json_decref(status);
+	answer_fini(&answer);
+	return result;
+}
+
+static void say_line(void *context, const char *line)
+{
+	talk_note(context, "%s", line);
+}
+
+int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct answer answer;
+	struct buf why = {0};
+	const char *pin_dir = pin_dir_of(ctl, line, &answer);
+	int err = inspect_detach(pin_dir, DRAIN_MS, say_line, ctl, &why), result = CTL_DONE;
+	if (err)
+		result = failed(ctl, "xdp detach", err, &why);
+	else if (answer.json && !line->argument_count)
+		talk_note(ctl, "the daemon goes on and serves alone; it attaches again when it is started "
+			       "again with "
+			       "xdp.interfaces in its configuration");
+	answer_fini(&answer);
+	return result;
+}
+
+static void print_routes(struct ctl *ctl, const json_t *maps, struct buf *out)
+{
+	static const char *const titles[] = {"SLOT",  "ROUTE",	"WEIGHT", "SAMPLE", "STEP",
+					     "EPOCH", "LEGACY", "MODERN", "SAMPLED"};
+	struct table table = {0};
+	const json_t *route;
+	size_t i;
+	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
+		table_column(&table, titles[c], c != 1);
+	json_array_foreach(field(maps, "routes"), i, route)
+	{
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "slot"));
+		table_cell(&table, TINT_BOLD, "%s", field_text(route, "id", "?"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "weight_bp"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "sample_bp"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "step"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "epoch"));
+		table_cell(&table, TINT_NONE, "%llu",
+			   (unsigned long long)field_count(route, "legacy_requests"));
+		table_cell(&table, TINT_NONE, "%llu",
+			   (unsigned long long)field_count(route, "modern_requests"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "sampled"));
+	}
+	table_render(&table, &ctl->out, out);
+	table_fini(&table);
+}
+
+/* Those that are not zero. */
+static void print_counters(struct ctl *ctl, const json_t *maps, const char *title, const char *path,
+			   struct buf *out)
+{
+	struct table table = {0};
+	const char *name;
+	json_t *value;
+	table_column(&table, title, false);
+	table_column(&table, "COUNT", true);
+	json_object_foreach(field(maps, path), name, value)
+	{
+		if (json_integer_value(value) == 0)
+			continue;
+		table_cell(&table, TINT_NONE, "%s", name);
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)json_integer_value(value));
+	}
+	buf_append_char(out, '\n');
+	table_render(&table, &ctl->out, out);
+	table_fini(&table);
+}
+
+int run_maps(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct answer answer;
+	struct buf why = {0}, out = {0};
+	json_t *maps = NULL;
+	int err = inspect_maps(pin_dir_of(ctl, line, &answer), &maps, &why), result;
+	if (err) {
+		result = failed(ctl, "maps", err, &why);
+	} else if (ctl->json) {
+		result = talk_json(ctl, maps);
+	} else {
+		print_routes(ctl, maps, &out);
+		print_counters(ctl, maps, "VERDICT", "verdicts", &out);
+		print_counters(ctl, maps, "LEFT TO THE DAEMON", "reasons", &out);
+		result = talk_write(ctl, &out);
+	}
+	json_decref(maps);
+	answer_fini(&answer);
+	return result;
+}
