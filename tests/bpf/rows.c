@@ -65,6 +65,7 @@ static bool run_once(const struct row *row, const char *table, bool v6, bool vla
 		 vlan ? " in a VLAN" : "");
 	talk_begin(&t, name, v6, vlan);
 	rig_routes(routes, ROWS_ROUTES);
+	t.text = row->packet.text;
 	row->before(&t);
 	if (t.failed)
 		fprintf(stderr, "%s: on the way to its state\n", name);

@@ -67,6 +67,7 @@ struct expect {
 	const char *text; /* OWN: payload */
 	size_t len;
 	uint32_t window; /* OWN; 0: the gateway's or the client's, by `to` */
+	bool any_text;	 /* OWN: the payload is looked at by the script */
 	bool no_window;	 /* OWN: a reset, window 0 */
 	bool no_ack;	 /* OWN: the ACK field is 0 and ACK is not set */
 	bool seq_is_ack; /* OWN: a reset whose number is the packet's ACK (RFC 9293 3.10.7.1) */
@@ -85,6 +86,7 @@ struct end {
 
 struct talk {
 	const char *name; /* of the row, for messages */
+	const char *text; /* of the row's packet, for scripts */
 	bool v6;
 	uint32_t vlan; /* of the client's side; tag + 1 */
 	uint32_t upstream_vlan;
