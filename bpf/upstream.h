@@ -53,7 +53,7 @@ static __always_inline int reset_leg(struct xdp_md *ctx, struct work *w, struct 
 #define GATEWAY_502                                                                                          \
 	"HTTP/1.1 502 Bad Gateway\r\n"                                                                       \
 	"Content-Type: application/problem+json\r\n"                                                         \
-	"Content-Length: 74\r\n"                                                                             \
+	"Content-Length: 71\r\n"                                                                             \
 	"Connection: close\r\n"                                                                              \
 	"\r\n"                                                                                               \
 	"{\"title\":\"Bad Gateway\",\"status\":502,\"detail\":\"upstream_invalid (xdp)\"}\n"

@@ -264,6 +264,11 @@ void rig_set_egress(uint32_t ifindex, const struct phx_egress *egress)
 	bpf_map_update_elem(rig.egress_fd, &ifindex, egress, BPF_ANY);
 }
 
+void rig_put_stash(uint32_t place, const struct phx_stash *stash)
+{
+	bpf_map_update_elem(rig.stash_fd, &place, stash, BPF_ANY);
+}
+
 uint32_t rig_method_mask(const char *methods)
 {
 	static const char *const names[] = {

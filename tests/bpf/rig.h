@@ -83,6 +83,7 @@ uint32_t rig_method_mask(const char *methods);
 void rig_routes(const struct rig_route *routes, size_t count);
 /* Which device, and which tag, frames for this interface take. */
 void rig_set_egress(uint32_t ifindex, const struct phx_egress *egress);
+void rig_put_stash(uint32_t place, const struct phx_stash *stash);
 /* Sums over CPUs. */
 void rig_counters(struct phx_counters *out);
 /* Reads what is in the ring into rig.records. */
