@@ -282,6 +282,20 @@ TEST(bounded_waits_for_the_ladder)
 	fake_tick(&fake, 1000);
 	CHECK_INT(weight(), 10000);
 	fake_stop(&fake);
+	/* Ninety mismatches of the former code do not stand in the way of the mended one. */
+	fake_start(&fake, ROUTE(ARBITER(",\"policy\":\"bounded\"") ",\"weight\":0.9"));
+	route = fake_route(&fake, "a");
+	fake_samples(&fake, route, 10, 90);
+	fake_tick(&fake, 1000);
+	CHECK_STR(fake_state(&fake, "a"), "rolled_back");
+	CHECK_INT(view().build_mismatches, 90);
+	CHECK_INT(fake_verb(&fake, "a", VERB_RETRY), 0);
+	CHECK_INT(view().build_samples, 0);
+	CHECK_INT(fake_weight(&fake, "a", 9000), 0);
+	fake_samples(&fake, route, 268, 0);
+	fake_tick(&fake, 1000);
+	CHECK_INT(weight(), 10000);
+	fake_stop(&fake);
 	/* Five straight mismatches are enough to go back; literal waits for twenty. */
 	fake_start(&fake, ROUTE(ARBITER(",\"policy\":\"bounded\"") ",\"weight\":0.3"));
 	fake_samples(&fake, fake_route(&fake, "a"), 0, 4);

@@ -119,6 +119,13 @@ static void begin_step(struct facts *facts, uint32_t slot, struct facts_route *r
 	route->queue_full_before = atomic_load(&facts->queue_full[slot]);
 }
 
+static void begin_build(struct facts_route *route)
+{
+	route->view.build_samples = route->view.build_mismatches = 0;
+	route->view.build_synthetic = route->view.build_synthetic_mismatches = 0;
+	route->view.watch = 0;
+}
+
 /* The slot's route if this is still its generation; its step brought up to date. */
 static struct facts_route *find(struct facts *facts, uint32_t slot)
 {
@@ -524,10 +531,8 @@ int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct 
 		facts->example_bytes -= difference_set_bytes(&route->differences);
 		difference_set_fini(&route->differences);
 		noise_fini(&route->noise);
-		route->view.build_samples = route->view.build_mismatches = 0;
-		route->view.build_synthetic = route->view.build_synthetic_mismatches = 0;
-		route->view.watch = 0;
 	}
+	begin_build(route);
 	struct definition *old = route->definition;
 	const struct route_config *config = definition->config;
 	route->definition = definition_get(definition);
@@ -589,6 +594,14 @@ bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out)
 	}
 	pthread_mutex_unlock(&facts->lock);
 	return route != NULL;
+}
+
+void facts_new_build(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	if (facts->routes[slot])
+		begin_build(facts->routes[slot]);
+	pthread_mutex_unlock(&facts->lock);
 }
 
 void facts_watch_reset(struct facts *facts, uint32_t slot)

@@ -66,14 +66,17 @@ void facts_destroy(struct facts *facts);
 struct exchange_sink *facts_sink(struct facts *facts);
 
 /*
- * The slot holds this route from now on; a reference to the definition is taken. Counters of the step begin
- * anew; `new_build` also forgets differences and the build's counts. 0 or -ENOMEM.
+ * The slot holds this route from now on; a reference to the definition is taken. Counters of the step and of
+ * the build begin anew (what was counted under other rules says nothing under these); `new_build` also
+ * forgets differences and noise. 0 or -ENOMEM.
  */
 int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct definition *definition,
 		bool new_build);
 void facts_unmount(struct facts *facts, uint32_t slot);
 /* False (and zeros) when the slot holds no route. */
 bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out);
+/* Other code may answer from now on, behind the same addresses: the build's counts begin anew. */
+void facts_new_build(struct facts *facts, uint32_t slot);
 /* The CUSUM starts at zero (the migration is complete now). */
 void facts_watch_reset(struct facts *facts, uint32_t slot);
 /* Slots with new evidence since the last call; at most `max` of them. */

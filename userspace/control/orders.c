@@ -116,6 +116,9 @@ int engine_verb(struct engine *engine, struct route *route, enum verb verb, cons
 	if (!again)
 		order_fill(&move, route_config_of(route), verb, buf_cstr(&text), now);
 	int err = again ? 0 : engine_apply(engine, route, &move, &evidence, now, why);
+	/* Something was mended: what the former code answered is no evidence about this one. */
+	if (!err && verb == VERB_RETRY)
+		facts_new_build(engine->facts, route->slot);
 	/* Who goes on after an alarm has seen it: the watch begins anew. */
 	if (!err && verb == VERB_RESUME)
 		facts_watch_reset(engine->facts, route->slot);

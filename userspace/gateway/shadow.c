@@ -336,12 +336,17 @@ void shadow_captured(struct worker *worker, struct exchange *exchange)
 	struct snapshot_use *use = worker->routes;
 	const struct snapshot_route *route =
 		use ? snapshot_route_of(use->snapshot, exchange->slot, exchange->generation) : NULL;
-	if (!route)
+	if (!route) {
 		exchange_destroy(exchange); /* the route is another one by now: evidence about nothing */
-	else if (exchange->outcome != EXCHANGE_COMPARABLE)
+	} else if (exchange->outcome != EXCHANGE_COMPARABLE) {
 		drop(worker, route, exchange, exchange->outcome);
-	else
+	} else {
+		/* It has no number in a sequence; the time it began at is as good as a die. */
+		exchange->control_wanted =
+			(PHX_METHODS_SAFE & PHX_METHOD_BIT(exchange->method)) &&
+			phx_mix64(exchange->wall_ns) % PHX_WEIGHT_ONE < route->config->mirror.control_bp;
 		shadow_start(worker, use, route, exchange);
+	}
 }
 
 void shadow_cut_all(struct worker *worker)
