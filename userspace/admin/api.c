@@ -61,6 +61,8 @@ const struct endpoint api_endpoints[] = {
 	VERB("retry", "Begins again after a rollback"),
 	{"GET", "/admin/routes/{id}/diffs", ENDPOINT_ROUTE, NULL,
 	 "Differences, grouped, with redacted examples", "the groups", handle_diffs},
+	{"GET", "/admin/routes/{id}/samples", ENDPOINT_ROUTE, NULL,
+	 "Some of its real requests, redacted: to make traffic from", "the requests", handle_samples},
 	{"GET", "/admin/routes/{id}/decisions", ENDPOINT_ROUTE, NULL, "The evidence ledger (?limit=)",
 	 "the decisions, newest last", handle_decisions},
 	{"GET", "/admin/routes/{id}/series", ENDPOINT_ROUTE, NULL, "Chart data, a point a second",

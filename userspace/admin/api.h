@@ -94,6 +94,7 @@ void handle_weight(struct request *request, struct response *response);
 void handle_weight_set(struct request *request, struct response *response);
 void handle_verb(struct request *request, struct response *response);
 void handle_diffs(struct request *request, struct response *response);
+void handle_samples(struct request *request, struct response *response);
 void handle_decisions(struct request *request, struct response *response);
 void handle_series(struct request *request, struct response *response);
 void handle_ignore(struct request *request, struct response *response);

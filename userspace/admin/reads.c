@@ -74,6 +74,11 @@ void handle_diffs(struct request *request, struct response *response)
 	respond_json(response, 200, view_differences(request->control, route_of(request)));
 }
 
+void handle_samples(struct request *request, struct response *response)
+{
+	respond_json(response, 200, view_samples(request->control, route_of(request)));
+}
+
 void handle_decisions(struct request *request, struct response *response)
 {
 	respond_json(response, 200, view_decisions(request->control, route_of(request), limit_of(request)));

@@ -114,3 +114,22 @@ json_t *example_make(const struct compare_plan *plan, struct compare_scratch *sc
 	*bytes = size;
 	return json;
 }
+
+json_t *example_make_request(const struct compare_plan *plan, struct compare_scratch *scratch,
+			     struct exchange *exchange, size_t *bytes)
+{
+	const struct exchange_message *served = exchange_response(exchange, exchange->side);
+	struct slice method = slice_of(buf_cstr(&exchange->method_name), exchange->method_name.len);
+	struct slice target = slice_of(buf_cstr(&exchange->target), exchange->target.len);
+	struct maker maker = {plan, scratch, target.len <= 1024};
+	if (target.len > 1024)
+		target.len = 1024;
+	json_t *body = body_text(&maker, &exchange->request, EXAMPLE_CASE_BYTES_MAX);
+	bool complete = maker.complete; /* a redacted Cookie is not sent again anyway */
+	json_t *json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "at", json_time(exchange->wall_ns),
+				 "method", json_text(method), "target", json_text(target), "status",
+				 status_or_null(served->status), "request", body, "request_headers",
+				 header_fields(&maker, &exchange->request), "complete", complete);
+	*bytes = 2048 + target.len + json_string_length(json_object_get(json, "request"));
+	return json;
+}

@@ -29,6 +29,9 @@ enum example_purpose {
 json_t *example_make(const struct compare_plan *plan, struct compare_scratch *scratch,
 		     struct exchange *exchange, const struct compare_difference *difference,
 		     enum example_purpose purpose, size_t *bytes);
+/* Only the request and the status it was answered with. "complete" leaves the fields aside. */
+json_t *example_make_request(const struct compare_plan *plan, struct compare_scratch *scratch,
+			     struct exchange *exchange, size_t *bytes);
 /* Bytes of request and responses on the wire, fields left out: which of two cases is the smaller one. */
 size_t example_size(const struct exchange *exchange);
 /* "answered 200" or why there is no answer, for differences of the whole exchange. Borrowed. */

@@ -17,6 +17,7 @@
 #include "control/diversity.h"
 #include "control/example.h"
 #include "control/noise.h"
+#include "control/samples.h"
 #include "judge/shape.h"
 #include "judge/statistics.h"
 
@@ -40,6 +41,7 @@ struct facts_route {
 	struct shape_table shapes; /* of this step */
 	struct split_keys keys;	   /* of this step */
 	struct noise noise;
+	struct sample_set samples;
 };
 
 struct facts {
@@ -57,7 +59,7 @@ struct facts {
 	struct facts_route **routes;
 	uint32_t *dirty;
 	size_t dirty_count;
-	uint64_t example_bytes;
+	uint64_t example_bytes, sample_bytes;
 	bool noise_news; /* what some route proposes changed */
 };
 
@@ -360,6 +362,22 @@ static void count_all(struct comparer *comparer, struct facts_route *route, stru
 	count_differences(comparer, route, exchange, finding, wanted);
 }
 
+static void keep_sample(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
+			int place)
+{
+	struct facts *facts = comparer->facts;
+	size_t bytes = 0;
+	json_t *sample = example_make_request(definition->plan, comparer->scratch, exchange, &bytes);
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find_current(facts, exchange);
+	if (route && sample) {
+		sample_set_keep(&route->samples, place, sample, bytes, &facts->sample_bytes);
+		sample = NULL;
+	}
+	pthread_mutex_unlock(&facts->lock);
+	json_decref(sample);
+}
+
 static void take_in(struct comparer *comparer, struct exchange *exchange)
 {
 	struct facts *facts = comparer->facts;
@@ -389,15 +407,20 @@ static void take_in(struct comparer *comparer, struct exchange *exchange)
 		judge_control(comparer, exchange, definition);
 
 	struct wanted wanted = {0};
+	int place = -1;
 	pthread_mutex_lock(&facts->lock);
 	route = find_current(facts, exchange);
 	if (route) {
 		count_all(comparer, route, exchange, &taken, &wanted);
+		if (taken.finding.comparable)
+			place = sample_set_place(&route->samples, exchange);
 		mark_dirty(facts, route, exchange->slot);
 	}
 	pthread_mutex_unlock(&facts->lock);
 	if (wanted.shown | wanted.smallest)
 		keep_examples(comparer, exchange, definition, &taken.finding, &wanted);
+	if (place >= 0)
+		keep_sample(comparer, exchange, definition, place);
 	buf_fini(&taken.shape_name);
 	compare_result_fini(&comparer->result);
 	compare_result_fini(&comparer->control);
@@ -527,7 +550,11 @@ int facts_mount(struct facts *facts, uint32_t slot, uint32_t generation, struct 
 		}
 		route->queue_full_at_mount = atomic_load(&facts->queue_full[slot]);
 		facts->routes[slot] = route;
-	} else if (new_build) {
+	} else if (route->definition != definition) {
+		/* What is to be redacted may have changed. */
+		sample_set_fini(&route->samples, &facts->sample_bytes);
+	}
+	if (new_build) {
 		facts->example_bytes -= difference_set_bytes(&route->differences);
 		difference_set_fini(&route->differences);
 		noise_fini(&route->noise);
@@ -567,6 +594,7 @@ void facts_unmount(struct facts *facts, uint32_t slot)
 		shape_table_fini(&route->shapes);
 		split_keys_fini(&route->keys);
 		noise_fini(&route->noise);
+		sample_set_fini(&route->samples, &facts->sample_bytes);
 		definition_put(route->definition);
 		free(route);
 	}
@@ -632,6 +660,15 @@ json_t *facts_differences(struct facts *facts, uint32_t slot)
 	pthread_mutex_lock(&facts->lock);
 	struct facts_route *route = facts->routes[slot];
 	json_t *json = route ? difference_set_to_json(&route->differences) : NULL;
+	pthread_mutex_unlock(&facts->lock);
+	return json;
+}
+
+json_t *facts_samples(struct facts *facts, uint32_t slot)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = facts->routes[slot];
+	json_t *json = route ? sample_set_to_json(&route->samples) : NULL;
 	pthread_mutex_unlock(&facts->lock);
 	return json;
 }

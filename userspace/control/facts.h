@@ -84,6 +84,7 @@ size_t facts_take_dirty(struct facts *facts, uint32_t *slots, size_t max);
 
 /* See differences.h; new references, NULL when there is no route or no memory. */
 json_t *facts_differences(struct facts *facts, uint32_t slot);
+json_t *facts_samples(struct facts *facts, uint32_t slot); /* see samples.h */
 json_t *facts_top(struct facts *facts, uint32_t slot, unsigned max);
 json_t *facts_ignore_preview(struct facts *facts, uint32_t slot, char *const *pointers, size_t count,
 			     const char **why);

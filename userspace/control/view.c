@@ -438,6 +438,11 @@ json_t *view_differences(struct control *control, struct route *route)
 			 facts_shapes(control->facts, route->slot));
 }
 
+json_t *view_samples(struct control *control, struct route *route)
+{
+	return facts_samples(control->facts, route->slot);
+}
+
 json_t *view_decisions(struct control *control, struct route *route, size_t limit)
 {
 	return json_pack("{s:o, s:o}", "id", json_text(slice_str(route_config_of(route)->id)), "decisions",

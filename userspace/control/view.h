@@ -12,6 +12,7 @@ void view_routes(struct control *control, struct buf *out);
 json_t *view_route(struct control *control, struct route *route, bool with_config);
 json_t *view_weight(struct control *control, struct route *route);
 json_t *view_differences(struct control *control, struct route *route);
+json_t *view_samples(struct control *control, struct route *route);
 json_t *view_decisions(struct control *control, struct route *route, size_t limit);
 json_t *view_series(struct control *control, struct route *route);
 json_t *view_events(struct control *control, uint64_t since, size_t limit);

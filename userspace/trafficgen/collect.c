@@ -37,7 +37,7 @@ struct kind {
 	char *body; /* NULL = none */
 	size_t body_len;
 	bool body_is_json;
-	uint64_t count, good;	   /* records; of these not answered with 5xx */
+	uint64_t count;		   /* records */
 	uint16_t status[600 / 10]; /* bit map: 10 a word */
 	struct row rows[COLLECT_ROWS_MAX];
 	unsigned row_count;
@@ -280,10 +280,7 @@ static json_t *kept_headers(const struct record *record)
 		struct buf name = {0}, value = {0};
 		buf_append_slice(&name, field->name);
 		plan_escape(&value, field->value);
-		bool plain = !memchr(buf_cstr(&value), '\n', value.len) &&
-			     !memchr(buf_cstr(&value), '\r', value.len) &&
-			     plan_text_is_unicode(field->value) && plan_text_is_unicode(field->name);
-		if (!collect_drops_field(field->name) && plain && value.len <= PLAN_TARGET_BYTES_MAX)
+		if (!collect_drops_field(field->name) && plan_field_is_plain(field->name, field->value))
 			json_object_set_new(headers, buf_cstr(&name), json_string(buf_cstr(&value)));
 		buf_fini(&name);
 		buf_fini(&value);
@@ -340,7 +337,6 @@ static int keep_row(struct collection *c, struct kind *kind, struct slice values
 static void note_status(struct kind *kind, int status)
 {
 	kind->count++;
-	kind->good += status < 500;
 	if (status >= 200 && status < 600)
 		kind->status[status / 10] |= (uint16_t)(1u << (status % 10));
 }
@@ -396,7 +392,9 @@ int collection_add(struct collection *c, const struct record *record)
 	int err = 0;
 	if (!plan_takes(c->plan, record->method, record->target, record->where))
 		return 0;
-	if (record->body.ptr && record->body.len > PLAN_BODY_BYTES_MAX)
+	if (record->status >= 500) /* nobody can say that this is what should come back */
+		plan_omit(c->plan, PLAN_OMIT_FAILED, 1, record->where);
+	else if (record->body.ptr && record->body.len > PLAN_BODY_BYTES_MAX)
 		plan_omit(c->plan, PLAN_OMIT_BIG, 1, record->where);
 	else if (record->body.ptr && !plan_text_is_unicode(record->body))
 		plan_omit(c->plan, PLAN_OMIT_BINARY, 1, record->where);
@@ -489,7 +487,6 @@ static int absorb(struct collection *c, struct kind *to, struct kind *from, unsi
 	for (unsigned i = 0; i < from->row_count && !err; i++)
 		err = take_row(c, to, &from->rows[i], column, word);
 	to->count += from->count;
-	to->good += from->good;
 	for (size_t i = 0; i < sizeof(to->status) / sizeof(to->status[0]); i++)
 		to->status[i] |= from->status[i];
 	from->merged = true;
@@ -632,7 +629,8 @@ static void name_column(struct columns *columns, struct slice near, bool is_segm
 	if (is_segment && near.len) {
 		if (name.len > 4 && memcmp(name.data + name.len - 4, "sses", 4) == 0)
 			name.len -= 2;
-		else if (name.len > 2 && name.data[name.len - 1] == 's' && name.data[name.len - 2] != 's')
+		else if (name.len > 2 && name.data[name.len - 1] == 's' &&
+			 !strchr("sui", name.data[name.len - 2]))
 			name.len--;
 		buf_append_str(&name, "_id");
 	}
@@ -748,10 +746,6 @@ static int add_kind(struct plan *plan, const struct kind *kind)
 	size_t varying = 0, only = 0;
 	if (json_array_size(plan->requests) >= plan->options.requests_max) {
 		plan_omit(plan, PLAN_OMIT_RARE, kind->count, NULL);
-		return 0;
-	}
-	if (kind->good == 0) {
-		plan_omit(plan, PLAN_OMIT_FAILED, kind->count, NULL);
 		return 0;
 	}
 	find_columns(kind, &columns);

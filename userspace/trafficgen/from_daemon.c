@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define PARAMETER_MAX	 100  /* numbers for each parameter: 1..100 */
-#define TARGET_CUT_BYTES 1024 /* a longer target is stored only in part */
+#define PARAMETER_MAX 100 /* numbers for each parameter: 1..100 */
 
 /* --- samples ---------------------------------------------------------------------------------------------
  */
@@ -73,10 +72,8 @@ static int take_sample(struct plan *plan, struct collection *collection, const j
 		plan_omit(plan, PLAN_OMIT_OURS, 1, where);
 	} else if (contains(record.target, "redacted:") || contains(record.body, "redacted:")) {
 		plan_omit(plan, PLAN_OMIT_REDACTED, 1, where);
-	} else if (record.target.len >= TARGET_CUT_BYTES || contains(record.body, "\xe2\x80\xa6")) {
+	} else if (json_is_false(json_object_get(sample, "complete"))) {
 		plan_omit(plan, PLAN_OMIT_CUT, 1, where);
-	} else if (record.body.ptr && !record.body_is_json && contains(record.body, "\\x")) {
-		plan_omit(plan, PLAN_OMIT_BINARY, 1, where);
 	} else {
 		return collection_add(collection, &record);
 	}

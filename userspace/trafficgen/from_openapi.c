@@ -7,6 +7,7 @@
  * they are made up from the schema, and then a listed 404 is a good answer too: nobody knows whether item 1
  * exists.
  */
+#include "trafficgen/collect.h"
 #include "trafficgen/document.h"
 #include "trafficgen/schema.h"
 #include "trafficgen/sources.h"
@@ -64,7 +65,8 @@ static void append_variable(struct operation *op, struct buf *out, const char *n
 	buf_fini(&identifier);
 }
 
-/* The scalar in a JSON text: a string without its quotes; of an array its first element. */
+/* The scalar in a JSON text: a string without its quotes; of an array its first element. In the text "${" is
+ * escaped; in a target it is percent-encoded instead. */
 static void append_scalar(struct buf *out, const char *json_text, bool in_target)
 {
 	json_t *value = json_loads(json_text, JSON_DECODE_ANY, NULL), *first = value;
@@ -75,12 +77,18 @@ static void append_scalar(struct buf *out, const char *json_text, bool in_target
 			     ? NULL
 			     : json_dumps(first, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
 	struct slice scalar = slice_str(string ? string : text ? text : "");
-	if (slice_equal(scalar, SLICE("${uuid}")))
+	const char *escaped;
+	if (!in_target || slice_equal(scalar, SLICE("${uuid}"))) {
 		buf_append_slice(out, scalar);
-	else if (in_target)
-		percent_encode(out, scalar);
-	else
-		buf_append_slice(out, scalar);
+		scalar.len = 0;
+	}
+	while (scalar.len && (escaped = memmem(scalar.ptr, scalar.len, "$${", 3))) {
+		size_t before = (size_t)(escaped - scalar.ptr);
+		percent_encode(out, slice_of(scalar.ptr, before));
+		percent_encode(out, SLICE("${"));
+		scalar = slice_of(escaped + 3, scalar.len - before - 3);
+	}
+	percent_encode(out, scalar);
 	free(text);
 	json_decref(value);
 }
@@ -91,6 +99,21 @@ static struct node *named_example(struct document *document, const struct node *
 	struct node *examples = document_get(holder, "examples", NODE_MAP);
 	struct node *example = examples ? schema_resolve(document, examples->first) : NULL;
 	return node_find(example, "value");
+}
+
+/* May every value stand in a variable (which takes what needs no escaping anywhere)? */
+static bool all_plain(const json_t *values)
+{
+	json_t *item;
+	size_t i;
+	json_array_foreach(values, i, item)
+	{
+		for (const char *p = json_string_value(item); *p; p++) {
+			if (*p <= ' ' || *p >= 0x7f || *p == '"' || *p == '\\')
+				return false;
+		}
+	}
+	return true;
 }
 
 /* Appends the parameter's value, or a place with all its values. */
@@ -104,13 +127,18 @@ static int append_parameter(struct operation *op, struct node *parameter, const 
 	if (!example)
 		example = named_example(document, parameter);
 	json_t *choices = !example && schema ? schema_choices(document, schema, &op->made_up) : NULL;
-	if (choices) {
+	if (choices && (in_target || all_plain(choices))) {
 		append_variable(op, out, name, choices, in_target);
 		return 0;
 	}
-	if (example)
-		document_json(example, &text);
-	else if (schema)
+	json_decref(choices);
+	if (example) {
+		struct buf plain = {.max = PLAN_TARGET_BYTES_MAX};
+		document_json(example, &plain);
+		plan_escape(&text, buf_slice(&plain));
+		text.failed |= plain.failed;
+		buf_fini(&plain);
+	} else if (schema)
 		err = schema_value(document, schema, &text, &op->made_up);
 	else
 		buf_append_str(&text, "\"example\"");
@@ -186,9 +214,9 @@ static int write_parameter(struct operation *op, struct node *parameter)
 		percent_encode(&op->query, name->text);
 		buf_append_char(&op->query, '=');
 		err = append_parameter(op, parameter, name->text.ptr, &op->query, true);
-	} else if (strcmp(in, "header") == 0 && strcasecmp(name->text.ptr, "authorization") != 0) {
+	} else if (strcmp(in, "header") == 0 && !collect_drops_field(name->text)) {
 		err = append_parameter(op, parameter, name->text.ptr, &value, false);
-		if (!err && !strpbrk(buf_cstr(&value), "\r\n"))
+		if (!err && plan_field_is_plain(name->text, buf_slice(&value)))
 			json_object_set_new(op->headers, name->text.ptr, json_string(buf_cstr(&value)));
 	}
 	buf_fini(&value);
@@ -269,7 +297,7 @@ static bool write_body(struct operation *op, struct buf *body, bool *has_body, i
 	if (!slice_equal(media->key, SLICE("application/json"))) {
 		char type[128];
 		snprintf(type, sizeof(type), "%.*s", SLICE_ARG(media->key));
-		if (!strchr(type, '*'))
+		if (!strchr(type, '*') && plan_field_is_plain(SLICE("Content-Type"), slice_str(type)))
 			json_object_set_new(op->headers, "Content-Type", json_string(type));
 	}
 	return true;
@@ -424,7 +452,7 @@ static void read_base_path(struct openapi *api)
 static int read_paths(struct openapi *api)
 {
 	struct node *root = api->document.tree.root, *version = node_find(root, "openapi");
-	struct node *paths = document_get(root, "paths", NODE_MAP);
+	struct node *paths = node_find(root, "paths");
 	int err = 0;
 	if (!version || version->kind == NODE_LIST || version->kind == NODE_MAP ||
 	    !slice_starts(version->text, SLICE("3."))) {
@@ -437,9 +465,9 @@ static int read_paths(struct openapi *api)
 				     : "this is no OpenAPI 3 document: \"openapi\" must be \"3.…\"");
 		return -EINVAL;
 	}
-	if (!paths || !paths->first) {
+	if (!paths || paths->kind != NODE_MAP || !paths->first) {
 		report_error(&api->document.report, paths ? paths->at : root->at,
-			     "\"paths\" is missing or empty");
+			     "\"paths\" is missing, empty, or no object");
 		return -EINVAL;
 	}
 	read_base_path(api);

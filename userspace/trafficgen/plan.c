@@ -147,6 +147,20 @@ static bool method_is_plain(struct slice method)
 	       !slice_equal(method, SLICE("TRACE"));
 }
 
+bool plan_field_is_plain(struct slice name, struct slice value)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		if (!phx_byte_is(PHX_TCHAR, (__u8)name.ptr[i]))
+			return false;
+	}
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.ptr[i];
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			return false;
+	}
+	return name.len > 0 && value.len <= PLAN_TARGET_BYTES_MAX && plan_text_is_unicode(value);
+}
+
 static bool method_is_safe(struct slice method)
 {
 	return slice_equal(method, SLICE("GET")) || slice_equal(method, SLICE("HEAD")) ||

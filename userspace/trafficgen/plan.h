@@ -29,10 +29,10 @@
 	X(TARGET, "target", "whose target is not a plain path")                                              \
 	X(METHOD, "method", "whose method is no word, or CONNECT or TRACE")                                  \
 	X(BINARY, "binary", "whose body is not text")                                                        \
-	X(CUT, "cut", "whose body was recorded only in part")                                                \
+	X(CUT, "cut", "that were recorded only in part (cut short, or not as text)")                         \
 	X(REDACTED, "redacted", "with a redacted value in target or body")                                   \
 	X(BIG, "big", "with a target or body over the limit")                                                \
-	X(FAILED, "failed", "that were only ever answered with a 5xx status, or not at all")                 \
+	X(FAILED, "failed", "that were answered with a 5xx status")                                          \
 	X(HOST, "host", "to another host")                                                                   \
 	X(ROUTE, "route", "that the route does not match")                                                   \
 	X(OURS, "ours", "of Phoenix's own making (synthetic or shadow)")                                     \
@@ -99,6 +99,8 @@ bool plan_takes(struct plan *plan, struct slice method, struct slice target, con
 void plan_escape(struct buf *out, struct slice text);
 /* Is it UTF-8 without NUL, as a JSON string must be? */
 bool plan_text_is_unicode(struct slice text);
+/* Is it a field that may be sent as it is: a token, and text of one line (RFC 9110 5.1, 5.5)? */
+bool plan_field_is_plain(struct slice name, struct slice value);
 /* "2026-01-31T12:00:00.123Z" (RFC 3339) -> milliseconds since 1970; 0 when it is something else, or NULL. */
 uint64_t plan_time(const char *text);
 /* Letters, digits and _ of it, for a variable; never empty. */

@@ -21,6 +21,8 @@ struct maker {
 	unsigned depth;
 	size_t steps;
 	bool made_up;
+	bool recursed;				     /* a schema was met within itself */
+	const struct node *within[SCHEMA_DEPTH_MAX]; /* the schemas on the way down */
 };
 
 struct node *schema_resolve(struct document *document, struct node *node)
@@ -121,7 +123,7 @@ static int make_members(struct maker *m, struct node *schema, bool *first)
 			return -EINVAL;
 		if (++m->steps > SCHEMA_STEPS_MAX || m->depth >= SCHEMA_DEPTH_MAX)
 			return 0;
-		m->depth++;
+		m->within[m->depth++] = to;
 		err = make_members(m, to, first);
 		m->depth--;
 	}
@@ -134,6 +136,9 @@ static int make_members(struct maker *m, struct node *schema, bool *first)
 		bool needed = is_required(schema, property->key);
 		if ((read_only && read_only->truth) || (m->depth >= SCHEMA_DEPTH_MAX / 2 && !needed))
 			continue;
+		size_t start = m->out->len;
+		bool outer = m->recursed, was_first = *first;
+		m->recursed = false;
 		if (!*first)
 			buf_append_char(m->out, ',');
 		*first = false;
@@ -143,6 +148,12 @@ static int make_members(struct maker *m, struct node *schema, bool *first)
 		buf_fini(&name);
 		buf_append_char(m->out, ':');
 		err = make(m, to);
+		if (m->recursed && !needed) { /* a tree of which one level is enough */
+			m->out->len = start;
+			*first = was_first;
+			m->recursed = false;
+		}
+		m->recursed |= outer;
 	}
 	return err;
 }
@@ -236,7 +247,14 @@ static int make(struct maker *m, struct node *schema)
 	const struct node *given = given_value(schema);
 	if (given)
 		return copy_value(m, given);
-	m->depth++;
+	for (unsigned i = 0; i < m->depth; i++) {
+		if (m->within[i] == schema) {
+			m->recursed = true;
+			buf_append_str(m->out, "null");
+			return 0;
+		}
+	}
+	m->within[m->depth++] = schema;
 	int err = 0;
 	const char *type = type_of(schema);
 	for (size_t i = 0; i < 2; i++) {
