@@ -8,6 +8,7 @@
 #include "io/stream.h"
 #include "unit.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -255,6 +256,48 @@ TEST(a_long_send_is_sent_whole_or_fails)
 	CHECK(peers[1].err < 0);
 	close_peers(2);
 	ring_fini(&ring);
+}
+
+/* Two ends of a TCP connection over loopback. */
+static void tcp_pair(int pair[2])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&address, len) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&address, &len))
+		abort();
+	pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(pair[0], (struct sockaddr *)&address, len))
+		abort();
+	pair[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	close(listener);
+}
+
+/* The last bytes are held back for the end to travel with them: both ways of ending let them go. */
+TEST(last_bytes_leave_with_the_end)
+{
+	for (unsigned way = 0; way < 2; way++) {
+		int pair[2];
+		char got[16];
+		struct iovec piece = {(char *)(uintptr_t) "last", 4};
+		start(64);
+		tcp_pair(pair);
+		memset(&peers[0], 0, sizeof(peers[0]));
+		peers[0].other = pair[1];
+		stream_init(&peers[0].stream, &ring, &events, pair[0]);
+		stream_send_last(&peers[0].stream, &piece, 1);
+		turn(2);
+		CHECK_INT(peers[0].sent_bytes, 4);
+		if (way == 0)
+			stream_shutdown(&peers[0].stream);
+		else
+			stream_close(&peers[0].stream, false);
+		CHECK_INT(recv(pair[1], got, sizeof(got), MSG_WAITALL), 4);
+		CHECK(memcmp(got, "last", 4) == 0);
+		close_peers(1);
+		ring_fini(&ring);
+	}
 }
 
 TEST(the_end_is_told_once)

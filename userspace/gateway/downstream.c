@@ -210,7 +210,7 @@ void downstream_answer(struct downstream *down, int status, enum gateway_error e
 		return;
 	}
 	struct iovec piece = {t->response_block->bytes, len};
-	stream_send(&down->stream, &piece, 1);
+	(down->close_after ? stream_send_last : stream_send)(&down->stream, &piece, 1);
 	set_deadline(down, worker->limits->idle_timeout_ms);
 }
 

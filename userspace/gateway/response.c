@@ -32,7 +32,9 @@ static void send_to_client(struct transaction *t, const struct iovec *pieces, un
 	t->response_sending = true;
 	t->download_mark = t->down->stream.sent_bytes;
 	pace_begin(t, &t->download);
-	stream_send(&t->down->stream, pieces, count);
+	/* Once these are sent, transaction_finish() closes: what could make it wait is over. */
+	bool last = t->response_read && !t->persist && t->request_read && !t->request_sending && !t->tunnel;
+	(last ? stream_send_last : stream_send)(&t->down->stream, pieces, count);
 	transaction_touch(t);
 }
 

@@ -245,17 +245,17 @@ void ring_poll(struct ring *ring, struct ring_op *op, int fd)
 	io_uring_sqe_set_data(sqe, op);
 }
 
-void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len)
+void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len, bool more)
 {
 	struct io_uring_sqe *sqe = take_sqe(ring);
-	io_uring_prep_send(sqe, fd, data, len, MSG_NOSIGNAL);
+	io_uring_prep_send(sqe, fd, data, len, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 	io_uring_sqe_set_data(sqe, op);
 }
 
-void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message)
+void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message, bool more)
 {
 	struct io_uring_sqe *sqe = take_sqe(ring);
-	io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL);
+	io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 	io_uring_sqe_set_data(sqe, op);
 }
 

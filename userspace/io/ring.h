@@ -107,9 +107,10 @@ struct ring_buffer ring_large_buffer_get(struct ring *ring);
 void ring_accept_start(struct ring *ring, struct ring_op *op, int listen_fd); /* multishot */
 /* Until bytes, an end or an error can be received; res is poll(2)'s revents. */
 void ring_poll(struct ring *ring, struct ring_op *op, int fd);
-/* Sends what the socket takes, perhaps not all; the bytes stay untouched until `done`. */
-void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len);
-void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message);
+/* Sends what the socket takes, perhaps not all; the bytes stay untouched until `done`. `more`: something
+ * follows at once (MSG_MORE). */
+void ring_send(struct ring *ring, struct ring_op *op, int fd, const void *data, size_t len, bool more);
+void ring_sendmsg(struct ring *ring, struct ring_op *op, int fd, const struct msghdr *message, bool more);
 void ring_connect(struct ring *ring, struct ring_op *op, int fd, const struct sockaddr *address,
 		  socklen_t address_len);
 void ring_read(struct ring *ring, struct ring_op *op, int fd, void *data, size_t len);

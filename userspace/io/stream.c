@@ -71,9 +71,9 @@ static void send_pieces(struct stream *stream)
 	stream->sending = true;
 	if (stream->message.msg_iovlen == 1)
 		ring_send(stream->ring, &stream->send, stream->fd, stream->message.msg_iov->iov_base,
-			  stream->message.msg_iov->iov_len);
+			  stream->message.msg_iov->iov_len, stream->sending_last);
 	else
-		ring_sendmsg(stream->ring, &stream->send, stream->fd, &stream->message);
+		ring_sendmsg(stream->ring, &stream->send, stream->fd, &stream->message, stream->sending_last);
 }
 
 static void on_sent(struct ring_op *op, int res, uint32_t flags)
@@ -176,6 +176,12 @@ void stream_send(struct stream *stream, const struct iovec *pieces, unsigned cou
 	stream->message.msg_iov = stream->iov;
 	stream->message.msg_iovlen = used;
 	send_pieces(stream);
+}
+
+void stream_send_last(struct stream *stream, const struct iovec *pieces, unsigned count)
+{
+	stream->sending_last = true;
+	stream_send(stream, pieces, count);
 }
 
 void stream_shutdown(struct stream *stream)

@@ -44,6 +44,7 @@ struct stream {
 	uint8_t in_flight;
 	bool reading;
 	bool sending;
+	bool sending_last;
 	bool closing;
 	bool connecting;
 	bool polling; /* the read waits for stream->readable */
@@ -70,6 +71,9 @@ void stream_read_large(struct stream *stream, uint64_t max_bytes);
 /* Sends the pieces in order (count <= STREAM_IOV_MAX, no send in flight). The bytes stay the caller's and
  * untouched until `sent`. */
 void stream_send(struct stream *stream, const struct iovec *pieces, unsigned count);
+/* The same for the last bytes of a stream that its owner closes or shuts down as soon as they were sent: the
+ * end travels with them, one packet less. Nobody may wait for anything in between: they may stay here. */
+void stream_send_last(struct stream *stream, const struct iovec *pieces, unsigned count);
 /* Half-close: the peer sees the end after what was sent. */
 void stream_shutdown(struct stream *stream);
 /* See above. Idempotent. `reset`: the peer sees RST instead of FIN, so that a cut message cannot look whole.
