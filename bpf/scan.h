@@ -117,6 +117,64 @@ static __always_inline int skip_field(struct work *w)
 	return 1;
 }
 
+/* The usual methods with their space. How many bytes; 0: another one. */
+static __always_inline __u32 skip_method(struct phx_head *h, __u64 word)
+{
+	__u32 four = (__u32)word;
+	if (h->pos)
+		return 0;
+	if (four == (__u32)PHX_LIT_WORD("GET ", 0)) {
+		h->method = PHX_METHOD_GET;
+		h->target_off = 4;
+	} else if (four == (__u32)PHX_LIT_WORD("POST", 0) && (word >> 32 & 0xff) == ' ') {
+		h->method = PHX_METHOD_POST;
+		h->target_off = 5;
+	} else if (four == (__u32)PHX_LIT_WORD("HEAD", 0) && (word >> 32 & 0xff) == ' ') {
+		h->method = PHX_METHOD_HEAD;
+		h->target_off = 5;
+	} else if (four == (__u32)PHX_LIT_WORD("PUT ", 0)) {
+		h->method = PHX_METHOD_PUT;
+		h->target_off = 4;
+	} else {
+		return 0;
+	}
+	h->state = PHX_AT_TARGET;
+	return h->target_off;
+}
+
+/* Bytes that are no letter, digit, "-" or ".": none of them changes what a Host's name may be. */
+static __always_inline __u64 no_host_name(__u64 word)
+{
+	__u64 lower = word | PHX_ONES * 0x20; /* takes 0x0d to "-" and 0x0e to ".", which `below` takes back */
+	__u64 low = lower & ~PHX_HIGHS;
+	__u64 letter = (low + PHX_ONES * (0x80 - 'a')) & ~(low + PHX_ONES * (0x7f - 'z'));
+	__u64 other = (low + PHX_ONES * (0x80 - '-')) & ~(low + PHX_ONES * (0x7f - '9'));
+	__u64 slash = phx_equal_to(word, '/'), below = (word & ~PHX_HIGHS) + PHX_ONES * (0x80 - ' ');
+	return (~(letter | other) | slash | ~below | word) & PHX_HIGHS;
+}
+
+/* A value that is read, where it is a usual one. How many bytes were taken. */
+static __always_inline __u32 skip_read_value(struct work *w, __u64 word)
+{
+	struct phx_head *h = &w->head;
+	if (h->field == PHX_FIELD_HOST && h->state == PHX_AT_VALUE && h->aux == PHX_HOST_NAME && !h->token_gap) {
+		__u32 n = phx_before_first(no_host_name(word));
+		if (n)
+			h->value_len = h->pos + n - h->value_off;
+		return n;
+	}
+	/* " keep-alive" and the line's end, where no other token came before. */
+	if (h->field == PHX_FIELD_CONNECTION && h->state == PHX_AT_OWS && w->scan_end - w->scan_at >= 13 &&
+	    phx_lower_all(word) == PHX_LIT_WORD(" keep-al", 0) &&
+	    phx_lower_all(word_at(w, w->scan_at + 5)) == PHX_LIT_WORD("-alive\r\n", 0)) {
+		h->flags |= PHX_HEAD_KEEP_ALIVE;
+		h->fields++;
+		h->state = PHX_AT_FIELD_START;
+		return 13;
+	}
+	return 0;
+}
+
 /* 1 when the position moved over bytes whose effect on the scanner's state is known. */
 static __always_inline int skip_plain(struct work *w)
 {
@@ -127,8 +185,11 @@ static __always_inline int skip_plain(struct work *w)
 	if (w->scan_end - w->scan_at < 8)
 		return 0;
 	__u64 word = word_at(w, w->scan_at);
-	if (h->state == PHX_AT_VALUE && !phx_field_is_read(h->field)) {
-		n = phx_before_first(phx_outside(word, ' '));
+	if (h->state == PHX_AT_VALUE || h->state == PHX_AT_OWS) {
+		if (phx_field_is_read(h->field))
+			n = skip_read_value(w, word);
+		else if (h->state == PHX_AT_VALUE)
+			n = phx_before_first(phx_outside(word, ' '));
 	} else if (h->state == PHX_AT_TARGET) {
 		n = phx_before_first(phx_outside(word, '!') | phx_equal_to(word, '?') |
 				     phx_equal_to(word, '#') | phx_equal_to(word, '"') |
@@ -140,25 +201,51 @@ static __always_inline int skip_plain(struct work *w)
 		n = 8;
 	} else if (h->state == PHX_AT_REASON) {
 		n = phx_before_first(phx_outside(word, ' '));
+	} else if (h->state == PHX_AT_START) {
+		n = skip_method(h, word);
 	}
 	h->pos += n;
 	w->scan_at += n;
 	return n != 0;
 }
 
-static long head_step(__u32 i, struct work **argument)
+/* One step. 1 when the head is over, or what there is of it. */
+static __always_inline int head_step(struct work *w)
 {
-	struct work *w = *argument;
+	struct phx_head *h = &w->head;
 	if (w->scan_at >= w->scan_end)
 		return 1;
 	if (skip_plain(w))
-		return w->head.state >= PHX_AT_DONE;
-	int result = phx_head_step(&w->head, w->payload[w->scan_at & BYTES_MASK]);
+		return h->state >= PHX_AT_DONE;
+	int result = phx_head_step(h, w->payload[w->scan_at & BYTES_MASK]);
 	w->scan_at++;
+	/* The LF behind a CR, at once: what the step for it would do. */
+	if (w->scan_at < w->scan_end && w->payload[w->scan_at & BYTES_MASK] == '\n') {
+		if (h->state == PHX_AT_VALUE_LF) {
+			h->fields++;
+			result = PHX_HEAD_FIELD;
+		}
+		if (h->state == PHX_AT_VALUE_LF || h->state == PHX_AT_LINE_LF) {
+			h->state = PHX_AT_FIELD_START;
+			h->pos++;
+			w->scan_at++;
+		}
+	}
 	w->scan_result = result;
 	if (result == PHX_HEAD_FIELD)
 		note_field(w);
 	return result >= PHX_HEAD_DONE;
+}
+
+/* Several steps a call: calls and their returns cost more than a step (return thunks). */
+static long head_steps(__u32 i, struct work **argument)
+{
+	struct work *w = *argument;
+	for (int k = 0; k < 8; k++) {
+		if (head_step(w))
+			return 1;
+	}
+	return 0;
 }
 
 /* Goes on with w->head from w->scan_at to w->scan_end at most. Returns enum phx_head_result. */
@@ -168,7 +255,7 @@ __noinline int scan_head(void)
 	if (!w)
 		return PHX_HEAD_REFUSED;
 	w->scan_result = PHX_HEAD_MORE;
-	bpf_loop(PHX_FRAME_BYTES, head_step, &w, 0);
+	bpf_loop(PHX_FRAME_BYTES, head_steps, &w, 0);
 	return w->scan_result;
 }
 
