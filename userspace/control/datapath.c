@@ -193,11 +193,7 @@ static bool is_attached(const struct dataplane_info *info)
 
 const char *data_path_word(struct control *control)
 {
-	struct dataplane_info info;
-	if (!control->plane)
-		return "daemon";
-	dataplane_info(control->plane, &info);
-	return is_attached(&info) && info.table && info.mode != PHX_MODE_OFF ? "xdp" : "daemon";
+	return control->plane && dataplane_serves(control->plane) ? "xdp" : "daemon";
 }
 
 static json_t *interface_json(const struct dataplane_interface *interface)

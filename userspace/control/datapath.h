@@ -24,7 +24,7 @@ void data_path_close(struct control *control);
 /* Sums of both paths, and the NIC path's part of them. */
 void data_path_stats(struct control *control, struct gateway_stats *out);
 void data_path_fast_stats(struct control *control, uint32_t slot, struct gateway_route_stats *out);
-/* "xdp" when an interface is attached, else "daemon". */
+/* "xdp" while the fast path takes requests, else "daemon". */
 const char *data_path_word(struct control *control);
 /* The part "xdp" of GET /admin/datapath. */
 json_t *data_path_json(struct control *control);

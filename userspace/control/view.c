@@ -406,6 +406,7 @@ static json_t *status_json(struct control *control)
 	add(json, "store",
 	    json_pack("{s:s, s:b, s:o}", "kind", kinds[control->config->state.kind], "ok", control->state.ok,
 		      "error", json_text_or_null(control->state.error)));
+	add(json, "path", json_string(data_path_word(control)));
 	struct buf headline = {0};
 	control_headline(control, &headline);
 	add(json, "headline", text_of(&headline));

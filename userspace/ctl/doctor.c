@@ -12,14 +12,20 @@
 #include "config.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/io_uring.h>
+#include <linux/magic.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define DEFAULT_CONFIG	 "/etc/phoenix/phoenix.json"
@@ -364,9 +370,84 @@ static void check_store(struct doctor *doctor)
 			field_text(doctor->status, "store.kind", "?"));
 }
 
+/* The first number in a file below /proc/sys; -1 when it cannot be read. */
+static int sysctl_number(const char *path)
+{
+	int value = -1;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return -1;
+	if (fscanf(file, "%d", &value) != 1)
+		value = -1;
+	fclose(file);
+	return value;
+}
+
+static bool is_veth(const char *interface)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq request = {.ifr_data = (char *)&info};
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool veth = fd >= 0 && ioctl(fd, SIOCETHTOOL, &request) == 0 && strcmp(info.driver, "veth") == 0;
+	if (fd >= 0)
+		close(fd);
+	return veth;
+}
+
+static void check_interface(struct doctor *doctor, const char *name)
+{
+	char path[96];
+	if (if_nametoindex(name) == 0) {
+		finding(doctor, VERDICT_FAIL, "interface", "correct xdp.interfaces (ip link lists them)",
+			"there is no interface %s here", name);
+		return;
+	}
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", name);
+	if (sysctl_number(path) == 0)
+		finding(doctor, VERDICT_WARN, "interface", "the daemon sets it when it attaches",
+			"net.ipv4.conf.%s.forwarding is 0: no way to upstreams is found without it", name);
+	else
+		finding(doctor, VERDICT_OK, "interface", NULL, "%s%s", name,
+			is_veth(name) ? ": a veth device: its other end needs an XDP program of its own and "
+					"\"ethtool -K DEVICE tx off tso off gso off gro off\""
+				      : "");
+}
+
+/* What the NIC path needs of this machine; with the daemon, also what it says about it. */
+static void check_fast_path(struct doctor *doctor)
+{
+	struct statfs fs;
+	if (!doctor->config || doctor->config->xdp.mode == XDP_MODE_OFF ||
+	    !doctor->config->xdp.interfaces.count) {
+		finding(doctor, VERDICT_SKIPPED, "fast path", NULL, "not configured (xdp.interfaces)");
+		return;
+	}
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		finding(doctor, VERDICT_FAIL, "BTF", "boot a kernel with CONFIG_DEBUG_INFO_BTF",
+			"the kernel has no BTF: the fast path cannot be loaded");
+	if (statfs("/sys/fs/bpf", &fs) || (unsigned long)fs.f_type != BPF_FS_MAGIC)
+		finding(doctor, VERDICT_WARN, "bpffs", "mount -t bpf bpf /sys/fs/bpf",
+			"/sys/fs/bpf is not a bpf file system; the daemon mounts one when it is root");
+	if (sysctl_number("/proc/sys/net/ipv4/tcp_syncookies") == 0)
+		finding(doctor, VERDICT_WARN, "syncookies", "sysctl -w net.ipv4.tcp_syncookies=1",
+			"net.ipv4.tcp_syncookies is 0: no connection can be handed to the daemon; it sets it "
+			"to 1");
+	for (size_t i = 0; i < doctor->config->xdp.interfaces.count; i++)
+		check_interface(doctor, doctor->config->xdp.interfaces.items[i]);
+	if (!doctor->status)
+		return;
+	if (strcmp(field_text(doctor->status, "path", ""), "xdp") == 0)
+		finding(doctor, VERDICT_OK, "fast path", NULL, "the daemon's requests take it");
+	else
+		finding(doctor, VERDICT_FAIL, "fast path",
+			"GET /admin/datapath says why; phoenixctl xdp status asks the devices",
+			"configured, but the daemon serves alone");
+}
+
 static void (*const checks[])(struct doctor *) = {
-	check_daemon, check_config, check_kernel,    check_io_uring,
-	check_limits, check_ports,  check_upstreams, check_store,
+	check_daemon, check_config,    check_kernel, check_io_uring,  check_limits,
+	check_ports,  check_upstreams, check_store,  check_fast_path,
 };
 
 int run_doctor(struct ctl *ctl, const struct ctl_line *line)

@@ -420,6 +420,8 @@ void screen_status(const json_t *status, const struct style *style, struct buf *
 		buf_printf(&text, "%s requests", count(field_count(status, "totals.requests")).text);
 		if (isfinite(field_number(status, "totals.rps")))
 			buf_printf(&text, ", %.1f/s", field_number(status, "totals.rps"));
+		if (strcmp(field_text(status, "path", ""), "xdp") == 0)
+			buf_append_str(&text, ", NIC path on");
 		tint_begin(out, style->colour, TINT_DIM);
 		format_clean(out, buf_cstr(&text));
 		tint_end(out, style->colour, TINT_DIM);

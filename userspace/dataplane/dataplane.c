@@ -374,6 +374,13 @@ void dataplane_close(struct dataplane *plane)
 	dataplane_free(plane);
 }
 
+bool dataplane_serves(struct dataplane *plane)
+{
+	const struct phx_config *config = plane->maps.config;
+	return atomic_load(&plane->attached) && config->table &&
+	       (config->mode == PHX_MODE_RUN || config->mode == PHX_MODE_LEGACY);
+}
+
 void dataplane_info(struct dataplane *plane, struct dataplane_info *info)
 {
 	const struct phx_config *config = plane->maps.config;

@@ -109,7 +109,10 @@ struct dataplane_info {
 	size_t interface_count;
 	const struct dataplane_interface *interfaces;
 };
-/* Asks the devices. `info` borrows from `plane` until the next call. */
+/* Does the fast path take requests: attached, with a table, not switched off or draining? As of a second ago.
+ */
+bool dataplane_serves(struct dataplane *plane);
+/* Asks the devices, and looks through all flows. `info` borrows from `plane` until the next call. */
 void dataplane_info(struct dataplane *plane, struct dataplane_info *info);
 const char *dataplane_verdict_word(unsigned verdict); /* "syn_cookie" */
 const char *dataplane_reason_word(unsigned reason);

@@ -31,6 +31,7 @@
 #define TICK_NS		NS_PER_SEC
 #define RESOLVE_NS	(10 * NS_PER_SEC)
 #define CHANGE_US	2000 /* a program runs for microseconds */
+#define UNFIT_NS	(60 * NS_PER_SEC)
 #define SOURCE_KEEP_NS	(120 * NS_PER_SEC)
 #define ADDRESSES_MAX	8
 #define LISTEN_KEYS_MAX 256
@@ -45,6 +46,7 @@ struct plane_upstream {
 	uint32_t table; /* number of the last routing table that named it */
 	bool literal;
 	uint64_t resolve_ns; /* when to look the name up */
+	uint64_t unfit_ns;   /* when it was last seen fit, or given another chance */
 	struct phx_addr addresses[ADDRESSES_MAX];
 	uint32_t address_count;
 	char told[96]; /* why the daemon has it, as it was logged last */
@@ -300,6 +302,13 @@ static void upstream_refresh(struct plane_upstreams *upstreams, uint32_t index, 
 		return;
 	}
 	upstream->told[0] = 0;
+	if (!(entry->flags & PHX_UPSTREAM_UNFIT)) {
+		upstream->unfit_ns = now_ns;
+	} else if (now_ns > upstream->unfit_ns + UNFIT_NS) {
+		/* Whatever its answers had, they may have it no more. */
+		upstream->unfit_ns = now_ns;
+		set_flags(entry, PHX_UPSTREAM_UNFIT, 0);
+	}
 	source_used(upstreams, addr, upstream->port, now_ns);
 	entry_set(upstreams, index, addr, &route.source);
 	netlink_neighbour_use(upstreams->netlink, route.ifindex, &route.gateway);
@@ -394,7 +403,7 @@ static void map_sync(int fd, size_t key_size, size_t value_size, const void *key
 
 static void egress_refresh(struct plane_upstreams *upstreams)
 {
-	const struct dataplane *plane = upstreams->plane;
+	struct dataplane *plane = upstreams->plane;
 	uint32_t mtu = MTU_MAX;
 	upstreams->egress_count = 0;
 	for (size_t i = 0; i < plane->interface_count; i++) {
@@ -408,6 +417,7 @@ static void egress_refresh(struct plane_upstreams *upstreams)
 		if (interface.mtu && interface.mtu < mtu)
 			mtu = interface.mtu;
 	}
+	atomic_store(&plane->attached, upstreams->egress_count != 0);
 	egress_vlans(upstreams);
 	map_sync(plane->maps.fd[PLANE_MAP_egress], sizeof(uint32_t), sizeof(struct phx_egress),
 		 upstreams->egress_key, upstreams->egress, upstreams->egress_count);

@@ -115,6 +115,8 @@ struct dataplane {
 	uint32_t table;			/* number of the last one written */
 	bool table_refused;		/* the last publication did not fit */
 
+	atomic_bool attached; /* to some interface, as the devices said last */
+
 	pthread_t tick_thread, neighbour_thread;
 	bool tick_runs, neighbour_runs;
 	pthread_mutex_t mutex; /* upstreams, listen; between control and the threads */
