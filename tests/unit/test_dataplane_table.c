@@ -214,7 +214,7 @@ TEST(daemons_routes_stay_in_their_place)
 TEST(too_many_shapes)
 {
 	struct tables t = {.count = 0};
-	char path[300] = "", json[500];
+	char path[600] = "", json[900];
 	for (unsigned i = 0; i <= PHX_SHAPES; i++) {
 		/* A literal, then i parameters: each path has another shape; the deepest ends in the rest. */
 		if (i < PHX_SHAPES)
@@ -223,7 +223,7 @@ TEST(too_many_shapes)
 		else
 			snprintf(json, sizeof(json), "{\"id\": \"r%u\", \"path\": \"/x/*\", " URLS "}", i);
 		add(&t, json);
-		snprintf(path + strlen(path), sizeof(path) - strlen(path), "/{a}");
+		snprintf(path + strlen(path), sizeof(path) - strlen(path), "/{a%u}", i);
 	}
 	CHECK_INT(build(&t), -E2BIG);
 	CHECK(strstr(buf_cstr(&t.why), "65 different shapes") != NULL);
