@@ -57,7 +57,7 @@ BUILD    := $(MAKE) -s --no-print-directory -j$(shell nproc)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(O)/phoenixd $(TOOLS) $(DEMO) $(BENCH) ## build everything; needs no root (the default)
+all: $(O)/phoenixd $(TOOLS) $(DEMO) $(BENCH) $(O)/obj/bpf/pass.bpf.o ## build everything; needs no root (the default)
 
 $(O)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -116,7 +116,7 @@ setup: ## install the Debian packages that are missing, for building, demo and t
 	tools/setup.sh build demo test
 
 # Root and a network are needed once, when packages are missing; afterwards neither.
-demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|slow|crash, KEEP=1
+demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|slow|crash, KEEP=1, XDP=1
 	@tools/setup.sh build demo
 	@$(BUILD) all
 	@O=$(O) tools/demo.sh

@@ -6,13 +6,19 @@
 #   phoenix-traffic ──▶ phoenixd ──▶ bank-legacy     (every request)
 #                           └──────▶ bank-modern     (a copy of each, then more and more of the real ones)
 #
+#   ┌─ client ────────┐     ┌─ gateway ──────────────────┐     ┌─ legacy ────────┐
+#   │ phoenix-traffic │═════│ XDP: eth0 ══╦═ eth1        │═════│ bank-legacy     │      XDP=1
+#   └─────────────────┘     │ phoenixd    ╚═ eth2        │══╗  └─────────────────┘
+#                           └────────────────────────────┘  ╚══  modern: bank-modern
+#
 # Everything is started on free loopback ports with its files in a folder of its own, and ended by its own
 # pid, whatever happens. Nothing outside that folder is touched.
 #
 #   O=build        where the programs were built
 #   FAULT=KIND     wrong-value, wrong-status, slow or crash: the modern service breaks on the way
 #   KEEP=1         leaves traffic, gateway and web page up at the end, until Ctrl-C
-#   XDP=1          the NIC path: not part of this version
+#   XDP=1          the NIC path, as root: client, gateway and both services in network namespaces of their own,
+#                  joined by veth pairs; the end tells how many requests each path served
 #
 # Exit: 0 the end that was to be expected was reached ("Migration Complete" with no failed request; with
 # FAULT "Rollback triggered" and weight 0) · 1 it was not · 2 usage.
@@ -29,6 +35,10 @@ deadline=3m
 folder=
 keep_folder=
 declare -A pids=()
+# With XDP=1: the namespaces, and how a command gets into each.
+spaces=()
+into_client=() into_gateway=() into_bank_legacy=() into_bank_modern=()
+pin_dir=
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -72,6 +82,10 @@ clean_up() {
 	for name in watch traffic phoenixd bank-legacy bank-modern; do
 		stop "$name"
 	done
+	for name in "${spaces[@]}"; do
+		ip netns delete "$name"
+	done
+	[[ -z $pin_dir ]] || rm -rf "$pin_dir"
 	if [[ -n $folder && -z $keep_folder ]]; then
 		rm -rf "$folder"
 	elif [[ -n $folder ]]; then
@@ -108,10 +122,11 @@ free_port() { # FIRST: the first port from there on that nobody listens on
 
 has_said_address() { grep -q '^listening on ' "$folder/$1.out" || ! alive "$1"; }
 
-start_service() { # NAME [OPTION...]: sets service_url
-	local name=$1
-	shift
-	start "$name" "$build/demo/$name" --listen 127.0.0.1:0 "$@"
+start_service() { # NAME ADDRESS:PORT [OPTION...]: sets service_url
+	local name=$1 listen=$2
+	local -n into=into_${name//-/_}
+	shift 2
+	start "$name" "${into[@]}" "$build/demo/$name" --listen "$listen" "$@"
 	wait_until 50 has_said_address "$name"
 	service_url=http://$(sed -n 's/^listening on //p' "$folder/$name.out")
 	[[ $service_url != http:// ]] || { show_log "$name"; fail "$name does not start"; }
@@ -119,23 +134,26 @@ start_service() { # NAME [OPTION...]: sets service_url
 
 # ---- questions to the gateway -------------------------------------------------------------------------
 
-phoenixctl() { "$build/phoenixctl" --admin "$admin_url" "$@"; }
-is_ready() { curl -fsS -m 2 -o /dev/null "$admin_url/readyz" 2>/dev/null || ! alive phoenixd; }
+# By its Unix socket, which is the same file in every namespace.
+phoenixctl() { "$build/phoenixctl" --admin "$folder/admin.sock" "$@"; }
+get() { curl -fsS -m 5 --unix-socket "$folder/admin.sock" "http://localhost$1"; }
+is_ready() { get /readyz >/dev/null 2>&1 || ! alive phoenixd; }
 
 weight_of() { # ROUTE: what the data path has, read back
-	curl -fsS -m 5 "$admin_url/admin/routes/$1/weight" | sed -nE 's/.*"set": *([0-9.]+).*/\1/p' | head -n 1
+	get "/admin/routes/$1/weight" | sed -nE 's/.*"set": *([0-9.]+).*/\1/p' | head -n 1
 }
 
 decisions_of() { # ROUTE
-	curl -fsS -m 5 "$admin_url/admin/routes/$1/decisions" | grep -oE '"action": *"[a-z_]+"' |
+	get "/admin/routes/$1/decisions" | grep -oE '"action": *"[a-z_]+"' |
 		sed -E 's/.*"([a-z_]+)"$/\1/' | sort | uniq -c | awk '{printf "%s%s × %s", n++ ? ", " : "", $2, $1}'
 }
 
-served_by() { # legacy|modern: requests of clients that this side answered
-	curl -fsS -m 5 "$admin_url/metrics" |
-		awk -v side="backend=\"$1\"" '/^phoenix_requests_total[{]/ && index($0, side) {n += $NF}
+requests_with() { # LABEL VALUE: requests of clients that /metrics counts with this label
+	get /metrics |
+		awk -v label="$1=\"$2\"" '/^phoenix_requests_total[{]/ && index($0, label) {n += $NF}
 			END {printf "%d\n", n}'
 }
+served_by() { requests_with backend "$1"; } # legacy|modern
 
 no_more_modern() { # nothing served by modern within a second in which legacy served something
 	local modern legacy
@@ -153,7 +171,10 @@ check_arguments() {
 	*) usage "FAULT is \"$fault\", but must be wrong-value, wrong-status, slow or crash" ;;
 	esac
 	if [[ ${XDP:-0} != 0 ]]; then
-		usage "XDP=1: the NIC path is not part of this version; this demo runs on the daemon path (leave XDP out)"
+		[[ $(id -u) -eq 0 ]] || usage "XDP=1 makes network namespaces and loads BPF programs: run it as root"
+		for name in ip ethtool nsenter; do
+			command -v "$name" >/dev/null || usage "$name is not there: tools/setup.sh demo installs it"
+		done
 	fi
 	for name in phoenixd phoenixctl phoenix-traffic demo/bank-legacy demo/bank-modern; do
 		[[ -x $build/$name ]] || usage "$build/$name is not there: build it first (make)"
@@ -171,13 +192,48 @@ route_json() { # ID METHOD PATH UNSAFE
 	JSON
 }
 
+# A namespace, joined to the gateway's by a veth pair. Its end gets a program that passes everything (without one
+# a veth device drops what its peer's program sends) and no offloads (half a checksum cannot be rewritten).
+join() { # NAME NUMBER
+	local space=phoenix-demo-$$-$1 device=eth$2 net=198.18.$2
+	ip netns add "$space" || fail "no network namespace"
+	spaces+=("$space")
+	ip -n "$space" link set lo up &&
+		ip -n "${spaces[0]}" link add "$device" type veth peer name eth0 netns "$space" &&
+		ip -n "${spaces[0]}" address add "$net.1/24" dev "$device" &&
+		ip -n "${spaces[0]}" link set "$device" up &&
+		ip -n "$space" address add "$net.2/24" dev eth0 &&
+		ip -n "$space" link set eth0 xdp object "$build/obj/bpf/pass.bpf.o" section xdp &&
+		ip -n "$space" link set eth0 up &&
+		ip -n "$space" route add default via "$net.1" &&
+		nsenter --net="/run/netns/$space" ethtool -K eth0 tx off tso off gso off gro off >/dev/null ||
+		fail "the link of $1 cannot be made"
+}
+
+make_network() {
+	local gateway=phoenix-demo-$$-gateway
+	ip netns add "$gateway" || fail "no network namespace"
+	spaces=("$gateway")
+	ip -n "$gateway" link set lo up
+	join client 0
+	join legacy 1
+	join modern 2
+	into_gateway=(nsenter "--net=/run/netns/$gateway")
+	into_client=(nsenter "--net=/run/netns/${spaces[1]}")
+	into_bank_legacy=(nsenter "--net=/run/netns/${spaces[2]}")
+	into_bank_modern=(nsenter "--net=/run/netns/${spaces[3]}")
+	pin_dir=/sys/fs/bpf/phoenix-demo-$$
+	xdp="{\"interfaces\": [\"eth0\", \"eth1\", \"eth2\"], \"pin_dir\": \"$pin_dir\"}"
+	legacy_listen=198.18.1.2:80 modern_listen=198.18.2.2:80 gateway_listen=198.18.0.1:80
+}
+
 write_configuration() {
 	cat >"$folder/phoenix.json" <<-JSON
 		{
-		"listen": ["127.0.0.1:$gateway_port"],
+		"listen": ["$gateway_listen"],
 		"admin": {"listen": "127.0.0.1:$admin_port", "socket": "$folder/admin.sock"},
 		"state": {"store": "file", "path": "$folder/state.json"},
-		"xdp": {"mode": "off"},
+		"xdp": $xdp,
 		"routes": [
 		$(route_json transfer-funds POST /transfer-funds true),
 		$(route_json account GET '/accounts/{id}' false),
@@ -191,34 +247,41 @@ start_all() {
 	local -a break=()
 	[[ $fault == none ]] || break=(--fault "$fault" --fault-after "$fault_after")
 	folder=$(mktemp -d "${TMPDIR:-/tmp}/phoenix-demo.XXXXXX") || fail "no temporary folder"
-	start_service bank-legacy
-	legacy_url=$service_url
-	start_service bank-modern "${break[@]}"
-	modern_url=$service_url
-	gateway_port=$(free_port 8080) || fail "no free port from 8080 on"
+	local legacy_listen=127.0.0.1:0 modern_listen=127.0.0.1:0 gateway_listen xdp='{"mode": "off"}'
 	admin_port=$(free_port 9900) || fail "no free port from 9900 on"
-	gateway_url=http://127.0.0.1:$gateway_port
-	admin_url=http://127.0.0.1:$admin_port
+	if [[ ${XDP:-0} != 0 ]]; then
+		make_network
+	else
+		gateway_listen=127.0.0.1:$(free_port 8080) || fail "no free port from 8080 on"
+	fi
+	start_service bank-legacy "$legacy_listen"
+	legacy_url=$service_url
+	start_service bank-modern "$modern_listen" "${break[@]}"
+	modern_url=$service_url
+	gateway_url=http://${gateway_listen%:80}
 	write_configuration
-	start phoenixd "$build/phoenixd" --config "$folder/phoenix.json"
+	start phoenixd "${into_gateway[@]}" "$build/phoenixd" --config "$folder/phoenix.json"
 	wait_until 100 is_ready
-	curl -fsS -m 2 -o /dev/null "$admin_url/readyz" 2>/dev/null ||
-		{ show_log phoenixd; fail "phoenixd is not ready after 10 s"; }
+	get /readyz >/dev/null 2>&1 || { show_log phoenixd; fail "phoenixd is not ready after 10 s"; }
 
 	say "legacy service  $legacy_url"
 	say "modern service  $modern_url$([[ $fault == none ]] ||
 		echo "  (breaks after $fault_after requests: $fault)")"
-	say "gateway         $gateway_url   try: curl $gateway_url/accounts/1001"
-	say "web page        $admin_url/"
+	local try="${into_client[*]} curl $gateway_url/accounts/1001" page=http://127.0.0.1:$admin_port/
+	say "gateway         $gateway_url   try: ${try# }"
+	[[ ${XDP:-0} == 0 ]] || page+=" in the namespace ${spaces[0]}; phoenixctl --admin $folder/admin.sock is everywhere"
+	say "web page        $page"
+	[[ ${XDP:-0} == 0 ]] || say "NIC path        $(get /admin/datapath | grep -oE '"mode": *"[a-z]+"' | head -n 1)" \
+		"on eth0, eth1, eth2 of the gateway"
 	say "traffic         $rate requests a second: POST /transfer-funds, GET /accounts/{id}," \
 		"GET /accounts/{id}/transfers"
 	say ""
-	start traffic "$build/phoenix-traffic" run tools/demo/transfer-funds.json --url "$gateway_url" \
+	start traffic "${into_client[@]}" "$build/phoenix-traffic" run tools/demo/transfer-funds.json --url "$gateway_url" \
 		--rate "$rate" --duration 24h --connections 32 --unmarked --progress 0 -o table
 }
 
 follow() { # STATE: live progress until every route is there; phoenixctl's exit code
-	"$build/phoenixctl" --admin "$admin_url" status --watch --wait-for "$1" --timeout "$deadline" </dev/null &
+	"$build/phoenixctl" --admin "$folder/admin.sock" status --watch --wait-for "$1" --timeout "$deadline" </dev/null &
 	pids[watch]=$!
 	wait "${pids[watch]}"
 	local code=$?
@@ -238,6 +301,8 @@ summary() {
 	say ""
 	say "requests sent    $sent"
 	say "answered by      legacy $legacy, modern $modern"
+	[[ ${XDP:-0} == 0 ]] ||
+		say "by path          XDP $(requests_with path xdp), daemon $(requests_with path daemon)"
 	say "failed           $failed$([[ $failed -eq 0 ]] || echo ": what clients saw of the fault before the rollback")"
 	for route in "${routes[@]}"; do
 		say "decisions        $route: $(decisions_of "$route")"
@@ -250,8 +315,8 @@ summary() {
 
 keep_open() {
 	say ""
-	say "KEEP=1: traffic goes on. Gateway $gateway_url, web page $admin_url/"
-	say "Also: $build/phoenixctl --admin $admin_url status --watch. Ctrl-C ends everything."
+	say "KEEP=1: traffic goes on. Gateway $gateway_url, web page http://127.0.0.1:$admin_port/"
+	say "Also: $build/phoenixctl --admin $folder/admin.sock status --watch. Ctrl-C ends everything."
 	trap 'say ""; exit 0' INT TERM
 	wait "${pids[phoenixd]}"
 	show_log phoenixd
