@@ -116,10 +116,15 @@ static void __attribute__((format(printf, 2, 3))) fail(const struct connection *
 	for (char *p = said; *p; p++)
 		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ' || (unsigned char)*p > '~')
 			*p = '.';
+	struct sockaddr_in6 own = {0}; /* the port lies in the same place for both families */
+	socklen_t own_bytes = sizeof(own);
+	if (c->fd >= 0)
+		getsockname(c->fd, (struct sockaddr *)&own, &own_bytes);
 	if (failures < FAILURES_SHOWN)
 		snprintf(failure_text[failures], sizeof(failure_text[0]),
-			 "connection %d, its request %llu (%.60s): %s", c->index,
-			 (unsigned long long)c->asked, c->target ? c->target->path : "none is out", said);
+			 "connection %d, port %u, its request %llu (%.60s): %s", c->index,
+			 ntohs(own.sin6_port), (unsigned long long)c->asked,
+			 c->target ? c->target->path : "none is out", said);
 	failures++;
 }
 
