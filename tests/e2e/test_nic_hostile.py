@@ -58,7 +58,7 @@ class Raw:
     def __init__(self, env):
         self.link = env.lab.links["client"]
         with env.lab.inside("client"):
-            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # all: before tc drops it
             self.sock.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)
             self.sock.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
             self.sock.bind(("eth0", 0))
@@ -79,7 +79,7 @@ class Raw:
             except TimeoutError:
                 return None
             at = 14 + (frame[14] & 15) * 4
-            if frame[23] != 6 or len(frame) < at + 20:
+            if frame[12:14] != b"\x08\x00" or frame[23] != 6 or len(frame) < at + 20:
                 continue
             _sport, dport, seq, ack, offset, flags, window = struct.unpack(">HHIIBBH", frame[at:at + 16])
             total = struct.unpack(">H", frame[16:18])[0]

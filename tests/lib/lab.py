@@ -262,6 +262,8 @@ class Lab:
             space.ip("link set lo up")
             if rto_min_ms:  # an impaired network at the speed of a test: TCP's floor is 200 ms otherwise
                 space.sysctl("net.ipv4.tcp_rto_min_us", rto_min_ms * 1000)
+                with contextlib.suppress(FileNotFoundError):  # Linux 6.15: no backing off beyond a second
+                    space.sysctl("net.ipv4.tcp_rto_max_ms", 1000)
         self.six = [6] if mtu >= 1280 else []  # RFC 8200 5: IPv6 does not run over less
         self.links = {}
         for number, name in enumerate(["client"] + names[2:]):

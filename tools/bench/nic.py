@@ -106,9 +106,15 @@ class NicSubjects(Subjects):
         threads = set(kernel_threads("napi/")) - before
         if len(threads) < len(devices):
             sys.exit(f"bench: {space}: {len(threads)} receiving threads for {len(devices)} devices")
+        self.place(threads, cores)
+        self.napi[space] = threads
+
+    @staticmethod
+    def place(threads, cores):
+        """On these cores, and before any process there, as interrupts are: or veth's rings run over."""
         for pid in threads:
             os.sched_setaffinity(pid, cores)
-        self.napi[space] = threads
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
 
     def start(self, name, command, port, cores, **pipes):
         where = "client" if name == "direct" else "gateway"
@@ -141,8 +147,7 @@ class NicSubjects(Subjects):
     def gateway_threads(self):
         others = set().union(*(pids for space, pids in self.napi.items() if space != "gateway"))
         mine = set(kernel_threads("napi/")) - others - self.foreign
-        for pid in mine:
-            os.sched_setaffinity(pid, self.gateway_core)
+        self.place(mine, self.gateway_core)
         return mine
 
     foreign = set()  # receiving threads that were there before any lab, or belong to the other one
