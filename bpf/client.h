@@ -107,6 +107,17 @@ static __always_inline int reply_client(struct xdp_md *ctx, struct work *w, stru
 	return done(reply(ctx, w, flags, flow->sent, next, our_window(flow)), verdict);
 }
 
+/* Remembers how frames get back to the client: as they come. Only for segments that were found acceptable: a forged
+ * one must not turn the answers to somebody else. */
+static __always_inline void learn_way_back(struct work *w, struct phx_flow *flow)
+{
+	flow->ifindex = w->ingress;
+	flow->vlan = w->vlan;
+	copy_mac(flow->dmac, w->frame + FRAME_AT + 6);
+	copy_mac(flow->smac, w->frame + FRAME_AT);
+	flow->seen_ns = w->now;
+}
+
 /* --- a request begins ----------------------------------------------------------------------------------- */
 
 static __always_inline void begin_exchange(struct work *w, struct phx_flow *flow, __u32 index, __u32 leg)
@@ -364,6 +375,10 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 	STAGE(index);
 	if (after(w->ack, flow->sent) || before(w->ack, flow->sent - STREAM_MAX))
 		return drop(PHX_VERDICT_INVALID);
+	if (after(w->seq, flow->request_end + SEQ_AHEAD) || before(w->seq, flow->request_start - STREAM_MAX))
+		return drop(PHX_VERDICT_INVALID);
+	if (!before(w->ack, flow->acked) && !before(w->seq, flow->request_start - 1))
+		learn_way_back(w, flow);
 	if (after(w->ack, flow->acked))
 		flow->acked = w->ack;
 	flow->window = w->window;
@@ -448,16 +463,6 @@ static __always_inline int client_handed(struct work *w, struct phx_flow *flow)
 		return drop(PHX_VERDICT_WAIT);
 	count_verdict(PHX_VERDICT_KERNEL);
 	return XDP_PASS;
-}
-
-/* Remembers how frames get back to the client: as they come. */
-static __always_inline void learn_way_back(struct work *w, struct phx_flow *flow)
-{
-	flow->ifindex = w->ingress;
-	flow->vlan = w->vlan;
-	copy_mac(flow->dmac, w->frame + FRAME_AT + 6);
-	copy_mac(flow->smac, w->frame + FRAME_AT);
-	flow->seen_ns = w->now;
 }
 
 /* --- no flow yet ---------------------------------------------------------------------------------------- */
@@ -610,12 +615,11 @@ __noinline int client_segment(struct xdp_md *ctx, __u32 index)
 		action = w->flags & TCP_ACK ? drop(PHX_VERDICT_INVALID)
 					    : reply_client(ctx, w, flow, TCP_ACK, PHX_VERDICT_CHALLENGE);
 	} else if (w->flags & TCP_RST) {
-		learn_way_back(w, flow);
 		action = client_reset(ctx, index);
 	} else if (!(w->flags & TCP_ACK)) {
 		action = drop(PHX_VERDICT_INVALID);
 	} else {
-		learn_way_back(w, flow);
+		flow->seen_ns = w->now;
 		if (flow->state == PHX_FLOW_OPEN)
 			action = client_open(ctx, index);
 		else if (flow->state == PHX_FLOW_CLOSING)

@@ -18,6 +18,7 @@
 #define NARROW_NS     (600 * NS_PER_S) /* as long as Linux believes a path MTU */
 #define OUR_WINDOW    64240u
 #define SPINS	      8192
+#define SEQ_AHEAD     (1u << 20) /* how far ahead of its request a client may send before it is taken for forged */
 #define STREAM_MAX    (1u << 30) /* lengths that sequence numbers can be compared over */
 
 /* --- the lock ------------------------------------------------------------------------------------------- */
@@ -36,6 +37,8 @@ static long spin_step(__u32 i, struct spin *spin)
 /* 1 when the flow is ours. */
 static __always_inline int lock_flow(struct phx_flow *flow)
 {
+	if (__sync_val_compare_and_swap(&flow->lock, 0, 1) == 0)
+		return 1;
 	struct spin spin = {flow, 0};
 	bpf_loop(SPINS, spin_step, &spin, 0);
 	return spin.got;
