@@ -283,6 +283,45 @@ TEST(bounded)
 	CHECK_INT(wrong, 0);
 }
 
+/* When the served counts may say something, and what. */
+TEST(split_check)
+{
+	static const struct {
+		uint32_t weight_bp, min;
+		uint64_t legacy, modern;
+		double alarm;
+		char action;
+	} rows[] = {
+		{3000, 200, 700, 300, 25, 'P'},
+		{3000, 200, 900, 100, 25, 'H'},
+		{3000, 200, 199, 0, 25, 'P'}, /* too few to tell */
+		{3000, 200, 200, 0, 25, 'H'},
+		{3000, 50, 60, 0, 25, 'H'},
+		{3000, 50, 49, 0, 25, 'P'},
+		{100, 200, 400, 99, 25, 'P'}, /* fewer than five expected */
+		{100, 200, 400, 100, 25, 'H'},
+		{9900, 200, 99, 400, 25, 'P'},
+		{9900, 200, 100, 400, 25, 'H'},
+		{3000, 200, 900, 100, 0, 'P'}, /* off */
+		{3000, 200, 900, 100, 500, 'P'},
+		{0, 200, 100, 900, 25, 'P'}, /* absolute: other checks see to it */
+		{5000, 200, 550, 450, 25, 'P'},
+		{5000, 200, 579, 421, 25, 'P'},
+		{5000, 200, 580, 420, 25, 'H'}, /* 25.6 */
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct arbiter_policy policy = arbiter_policy_default();
+		policy.split_min = rows[i].min;
+		policy.split_alarm = rows[i].alarm;
+		struct arbiter_facts facts = facts_of(101, 0, rows[i].weight_bp, READY);
+		facts.split_legacy = rows[i].legacy;
+		facts.split_modern = rows[i].modern;
+		struct arbiter_decision d = arbiter_decide(&policy, &facts);
+		CHECK_MSG("HPRF"[d.action] == rows[i].action, "row %zu: %s, %s, chi-square %.1f", i,
+			  arbiter_action_word(d.action), arbiter_reason_word(d.reason), d.split);
+	}
+}
+
 TEST(bounded_gates)
 {
 	struct arbiter_policy policy = arbiter_policy_default();
