@@ -419,6 +419,7 @@ TEST(metrics_and_views_hold_together)
 		"phoenix_migration_state{route=\"a\",state=\"migrating\"} 1\n",
 		"phoenix_migration_state{route=\"a\",state=\"idle\"} 0\n",
 		"phoenix_config_last_reload_successful 1\n",
+		"phoenix_consistency_lower_bound_ratio{route=\"a\"} 0.86",
 		"# TYPE phoenix_request_duration_seconds histogram\n",
 	};
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)

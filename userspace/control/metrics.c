@@ -9,6 +9,8 @@
 #include "control/series.h"
 #include "control/view.h"
 
+#include "judge/statistics.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -187,6 +189,32 @@ static void comparison(struct buf *out, const struct reading *readings, size_t c
 	}
 }
 
+/* How sure the consistency of the present step is, and what legacy says to itself. */
+static void certainty(struct buf *out, const struct reading *readings, size_t count)
+{
+	family(out, "consistency_lower_bound_ratio", "gauge",
+	       "Wilson lower bound of the present step, one-sided 95 %; missing without a sample.");
+	for (size_t i = 0; i < count; i++) {
+		const struct facts_counts *now = &readings[i].facts.now;
+		if (now->samples)
+			buf_printf(out, "phoenix_consistency_lower_bound_ratio{route=\"%s\"} %.6f\n",
+				   route_config_of(readings[i].route)->id,
+				   wilson_lower(now->samples, now->mismatches, STATISTICS_Z_95));
+	}
+	family(out, "control_answers_total", "counter",
+	       "Exchanges that legacy answered twice, by whether it agreed with itself.");
+	for (size_t i = 0; i < count; i++) {
+		const struct facts_view *view = &readings[i].facts;
+		const char *id = route_config_of(readings[i].route)->id;
+		if (!view->control_samples)
+			continue;
+		buf_printf(out,
+			   "phoenix_control_answers_total{route=\"%s\",result=\"same\"} %" PRIu64 "\n"
+			   "phoenix_control_answers_total{route=\"%s\",result=\"different\"} %" PRIu64 "\n",
+			   id, view->control_samples - view->control_differing, id, view->control_differing);
+	}
+}
+
 static void migrations(struct buf *out, struct control *control, const struct reading *readings, size_t count)
 {
 	family(out, "weight_wanted_ratio", "gauge", "Share of requests that modern should serve.");
@@ -312,6 +340,7 @@ void metrics_text(struct control *control, struct buf *out)
 	durations(out, readings, count);
 	health(out, control, readings, count);
 	comparison(out, readings, count);
+	certainty(out, readings, count);
 	migrations(out, control, readings, count);
 	gateway(out, control);
 	data_path_metrics(control, out);
