@@ -127,6 +127,8 @@ struct limits_config {
 	uint32_t upstream_timeout_ms;
 	uint32_t first_byte_timeout_ms; /* 0 = upstream_timeout_ms */
 	uint32_t connect_timeout_ms;
+	uint32_t drain_ms;	   /* at the end, for requests under way */
+	uint32_t upgrade_drain_ms; /* the same after a takeover, when nobody is waiting */
 	uint32_t min_rate_bytes; /* a second, of a body in either direction, while the client is waited for; 0
 				    = any */
 	uint32_t connections_per_address; /* client connections from one address; 0 = any number */
@@ -158,6 +160,8 @@ struct config {
 		char *ports; /* "16384-32767", see port_range_parse() */
 	} xdp;
 	uint32_t workers; /* 0 = one a core */
+	char *user;	  /* who the process becomes after its start as root; NULL = nobody else */
+	bool seccomp;	  /* refuse system calls that nothing here needs */
 	struct limits_config limits;
 	struct route_config **routes;
 	size_t route_count;

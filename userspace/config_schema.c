@@ -212,6 +212,11 @@ static const struct key_spec limit_keys[] = {
 	 .help = "From the end of a request to the first byte of its response; 0: upstream_timeout_ms."},
 	{"connect_timeout_ms", KEY_U32, CONFIG(limits.connect_timeout_ms), "3000", 1, DAY_MS,
 	 .help = "To set up a connection to an upstream."},
+	{"drain_ms", KEY_U32, CONFIG(limits.drain_ms), "5000", 0, DAY_MS,
+	 .help = "When the daemon is told to end, requests under way may take this long."},
+	{"upgrade_drain_ms", KEY_U32, CONFIG(limits.upgrade_drain_ms), "60000", 0, DAY_MS,
+	 .help = "After another daemon took over, requests and idle connections of this one may stay this "
+		 "long."},
 	{"min_rate_bytes", KEY_U32, CONFIG(limits.min_rate_bytes), "100", 0, 1000000000,
 	 .help = "A client that sends or takes a body more slowly, in bytes a second over idle_timeout_ms, "
 		 "is cut; 0: never."},
@@ -237,6 +242,11 @@ static const struct key_spec config_keys[] = {
 	{"state", KEY_SECTION, 0, "", .section = &state_section},
 	{"xdp", KEY_SECTION, 0, "", .section = &xdp_section},
 	{"workers", KEY_U32, CONFIG(workers), "0", 0, 256, .help = "Worker threads; 0: one a core."},
+	{"user", KEY_STRING, CONFIG(user), "null", .nullable = true, .check = user_check,
+	 .pattern = "^[a-z_][a-z0-9_-]{0,31}$",
+	 .help = "Started as root, the daemon becomes this user when all is open; null: it stays who it is."},
+	{"seccomp", KEY_BOOL, CONFIG(seccomp), "true",
+	 .help = "Refuse system calls that nothing here needs, and privileges gained by programs it starts."},
 	{"limits", KEY_SECTION, 0, "", .section = &limits_section},
 	{"routes", KEY_ROUTES, CONFIG(routes), "[]", 0, CONFIG_ROUTES_MAX, .section = &route_section,
 	 .help = "The endpoints. More can come by the admin API."},

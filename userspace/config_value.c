@@ -9,6 +9,7 @@
 #include <phoenix/abi.h>
 #include <phoenix/head.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -451,4 +452,16 @@ bool health_path_check(struct slice text, struct buf *why)
 		}
 	}
 	return true;
+}
+
+bool user_check(struct slice text, struct buf *why)
+{
+	bool good = text.len >= 1 && text.len <= 32 &&
+		    (text.ptr[0] == '_' || islower((unsigned char)text.ptr[0]));
+	for (size_t i = 0; good && i < text.len; i++)
+		good = islower((unsigned char)text.ptr[i]) || isdigit((unsigned char)text.ptr[i]) ||
+		       strchr("_-", text.ptr[i]);
+	if (!good)
+		buf_append_str(why, "is no user name: small letters, digits, \"_\" and \"-\", at most 32");
+	return good;
 }

@@ -58,6 +58,10 @@ TEST(defaults)
 	CHECK_INT(c->limits.upstream_timeout_ms, 30000);
 	CHECK_INT(c->limits.connect_timeout_ms, 3000);
 	CHECK_INT(c->limits.first_byte_timeout_ms, 0);
+	CHECK_INT(c->limits.drain_ms, 5000);
+	CHECK_INT(c->limits.upgrade_drain_ms, 60000);
+	CHECK(c->user == NULL);
+	CHECK(c->seccomp);
 	CHECK_INT(c->limits.connections, 20000);
 	CHECK_INT(c->limits.upstream_connections, 4096);
 	CHECK_INT(c->limits.sample_memory_bytes, 67108864);
@@ -148,6 +152,10 @@ TEST(every_key_is_read)
 	CHECK_INT(r->modern.port, 9002);
 	CHECK_STR(r->modern.base_path, "/v2");
 	CHECK_INT(c->limits.first_byte_timeout_ms, 9000);
+	CHECK_INT(c->limits.drain_ms, 100);
+	CHECK_INT(c->limits.upgrade_drain_ms, 200);
+	CHECK_STR(c->user, "phoenix");
+	CHECK(!c->seccomp);
 	CHECK_STR(r->health.path, "/healthz?deep=1");
 	CHECK_INT(r->health.interval_ms, 1000);
 	CHECK_INT(r->health.timeout_ms, 200);

@@ -247,6 +247,41 @@ TEST(second_owner_is_refused)
 	end();
 }
 
+/* A takeover: the next process opens what this one has yielded; one that fails gives it back. */
+TEST(yielded_to_another_owner)
+{
+	begin();
+	struct store *old = open_file(), *next = NULL;
+	json_t *state = NULL, *one = json_pack("{s:i}", "n", 1), *two = json_pack("{s:i}", "n", 2);
+	CHECK_INT(store_load(old, &state, &why), 0);
+	json_decref(state);
+	CHECK_INT(store_save(old, one, &why), 0);
+	CHECK_INT(store_append(old, "audit", one, &why), 0);
+	store_yield(old);
+	CHECK_INT(store_save(old, two, &why), -EROFS);
+	CHECK_INT(store_append(old, "audit", two, &why), -EROFS);
+	CHECK(strstr(buf_cstr(&why), "another daemon"));
+	CHECK_INT(store_open(STORE_FILE, state_path, &next, &why), 0);
+	CHECK_INT(store_load(next, &state, &why), 0);
+	CHECK(json_equal(state, one));
+	json_decref(state);
+	CHECK_INT(store_save(next, two, &why), 0);
+	CHECK_INT(store_regain(old, &why), -EBUSY);
+	store_close(next);
+	CHECK_INT(store_regain(old, &why), 0);
+	CHECK_INT(store_regain(old, &why), 0);
+	CHECK_INT(store_save(old, one, &why), 0);
+	CHECK_INT(store_append(old, "audit", one, &why), 0);
+	CHECK_INT(store_load(old, &state, &why), 0);
+	CHECK(json_equal(state, one));
+	json_decref(state);
+	CHECK_INT(store_epoch(old), 3);
+	store_close(old);
+	json_decref(one);
+	json_decref(two);
+	end();
+}
+
 TEST(owner_that_dies_leaves_no_lock)
 {
 	begin();

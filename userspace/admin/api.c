@@ -460,6 +460,13 @@ void api_dispatch(struct connection *connection, struct response *response)
 	request.last_event_id = field_of(connection, SLICE("last-event-id"));
 	bool write = strcmp(endpoint->method, "GET") != 0;
 	bool fine = admit(&request, endpoint, connection, response);
+	if (fine && write && handover_is_frozen(&request.control->handover)) {
+		respond_problem(response, 503,
+				"another daemon is taking over and nothing can be changed here: ask again in "
+				"a moment",
+				NULL);
+		fine = false;
+	}
 	if (fine && write && endpoint->keys) {
 		fine = take_body(endpoint, &request, response);
 		request.reason = request.body ? json_get_str(request.body, "reason") : "";

@@ -141,7 +141,19 @@ static void tcp_text(struct admin *admin, const struct config_listen *listen_at,
 	log_info("admin", "REST and page on http://%s/", admin->listen_text);
 }
 
-int admin_listen(struct admin *admin, struct buf *why)
+/* Does an inherited socket listen where the configuration says? */
+static bool is_there(int fd, const struct config_listen *listen_at)
+{
+	struct sockaddr_storage address;
+	socklen_t len = sizeof(address);
+	char port[8];
+	return getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
+	       getnameinfo((struct sockaddr *)&address, len, NULL, 0, port, sizeof(port), NI_NUMERICSERV) ==
+		       0 &&
+	       strtoul(port, NULL, 10) == listen_at->port;
+}
+
+int admin_listen(struct admin *admin, struct inheritance *inheritance, struct buf *why)
 {
 	const struct config *config = admin->control->config;
 	const struct config_listen *tcp = &config->admin.listen;
@@ -154,10 +166,24 @@ int admin_listen(struct admin *admin, struct buf *why)
 		return -EPERM;
 	}
 	const char *path = config->admin.socket ? config->admin.socket : tcp->unix_path;
-	int err = path ? bind_unix(admin, path, &admin->listeners[0].fd, why) : 0;
+	int err = 0, inherited = path ? inheritance_claim(inheritance, HANDOVER_ADMIN_UNIX) : -1;
+	if (inherited >= 0) {
+		/* The old daemon was found beside this path, so the socket is there. */
+		admin->listeners[0].fd = inherited;
+		admin->socket_path = strdup(path);
+	} else if (path) {
+		err = bind_unix(admin, path, &admin->listeners[0].fd, why);
+	}
 	admin->listeners[0].unix_socket = true;
 	if (!err && tcp->host) {
-		err = bind_tcp(tcp, &admin->listeners[1].fd, why);
+		inherited = inheritance_claim(inheritance, HANDOVER_ADMIN_TCP);
+		if (inherited >= 0 && is_there(inherited, tcp)) {
+			admin->listeners[1].fd = inherited;
+		} else {
+			if (inherited >= 0)
+				close(inherited);
+			err = bind_tcp(tcp, &admin->listeners[1].fd, why);
+		}
 		if (!err)
 			tcp_text(admin, tcp, admin->listeners[1].fd);
 	}

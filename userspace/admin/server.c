@@ -325,7 +325,8 @@ static void on_accept(struct ring_op *op, int res, uint32_t flags)
 	if (res < 0 && res != -ECANCELED && res != -EMFILE && res != -ENFILE && res != -ECONNABORTED)
 		log_error("admin", "accept: %s", strerror(-res));
 	/* The descriptor limit is tried again with the next beat. */
-	if (!listener->admin->closing && (res >= 0 || res == -ECONNABORTED)) {
+	if (!listener->admin->closing && !handover_is_frozen(&listener->admin->control->handover) &&
+	    (res >= 0 || res == -ECONNABORTED)) {
 		listener->armed = true;
 		ring_accept_start(&listener->admin->control->ring, &listener->accept, listener->fd);
 	}
@@ -334,9 +335,13 @@ static void on_accept(struct ring_op *op, int res, uint32_t flags)
 static void on_beat(struct timer *timer)
 {
 	struct admin *admin = container_of(timer, struct admin, beat);
+	bool frozen = handover_is_frozen(&admin->control->handover);
 	for (unsigned i = 0; i < 2; i++) {
 		struct admin_listener *listener = &admin->listeners[i];
-		if (listener->fd >= 0 && !listener->armed && !admin->closing) {
+		/* Who comes now is the next daemon's. */
+		if (frozen && listener->armed)
+			ring_cancel(&admin->control->ring, &listener->accept);
+		if (listener->fd >= 0 && !listener->armed && !admin->closing && !frozen) {
 			listener->armed = true;
 			ring_accept_start(&admin->control->ring, &listener->accept, listener->fd);
 		}
@@ -345,7 +350,7 @@ static void on_beat(struct timer *timer)
 	timer_set(&admin->control->ring.timers, timer, clock_now_ns() + SSE_STATUS_MS / 2 * NS_PER_MS);
 }
 
-int admin_start(struct control *control, struct admin **out, struct buf *why)
+int admin_start(struct control *control, struct inheritance *inheritance, struct admin **out, struct buf *why)
 {
 	struct admin *admin = calloc(1, sizeof(*admin));
 	if (!admin)
@@ -361,11 +366,13 @@ int admin_start(struct control *control, struct admin **out, struct buf *why)
 	}
 	int err = auth_init(&admin->auth, control->config, why);
 	if (!err)
-		err = admin_listen(admin, why);
+		err = admin_listen(admin, inheritance, why);
 	if (err) {
 		admin_stop(admin);
 		return err;
 	}
+	for (unsigned i = 0; i < 2; i++)
+		control->handover.admin_fds[i] = admin->listeners[i].fd;
 	on_beat(&admin->beat);
 	*out = admin;
 	return 0;
@@ -399,7 +406,8 @@ void admin_stop(struct admin *admin)
 		if (admin->listeners[i].fd >= 0)
 			close(admin->listeners[i].fd);
 	}
-	if (admin->socket_path)
+	/* After a takeover it is another daemon's. */
+	if (admin->socket_path && admin->control->handover.state != HANDOVER_DONE)
 		unlink(admin->socket_path);
 	free(admin->socket_path);
 	auth_fini(&admin->auth);

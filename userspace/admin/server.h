@@ -79,10 +79,11 @@ struct admin {
 	bool closing;
 };
 
-/* Opens what the configuration names. 0 or -errno with `why`. */
-int admin_start(struct control *control, struct admin **out, struct buf *why);
+/* Opens what the configuration names, or takes it over (inheritance may be NULL). 0 or -errno with `why`. */
+int admin_start(struct control *control, struct inheritance *inheritance, struct admin **out,
+		struct buf *why);
 /* The sockets: listen.c. */
-int admin_listen(struct admin *admin, struct buf *why);
+int admin_listen(struct admin *admin, struct inheritance *inheritance, struct buf *why);
 /* Closes everything, turning the ring until it is done. NULL-safe. */
 void admin_stop(struct admin *admin);
 

@@ -121,6 +121,7 @@ int control_create_parts(const struct control_options *options, const struct dat
 	}
 	control->config = options->config;
 	control->signal_fd = -1;
+	handover_init(&control->handover);
 	int err = parts_init(control, options, why);
 	if (!err) {
 		control->path = *path;
@@ -259,7 +260,9 @@ static void on_tick(struct timer *timer)
 	struct control *control = container_of(timer, struct control, tick);
 	take_signals(control);
 	struct moment now = moment_now();
-	engine_tick(&control->engine, now);
+	handover_tick(control);
+	if (!handover_is_frozen(&control->handover))
+		engine_tick(&control->engine, now);
 	sample(control, now);
 	if (now.ns >= control->rate_ns + NS_PER_SEC)
 		every_second(control, now);
@@ -282,6 +285,12 @@ static int signals_init(struct control *control)
 
 /* --- up and down -----------------------------------------------------------------------------------------
  */
+
+/* For gateway_options.inherit. */
+static int inherit(void *inheritance)
+{
+	return inheritance_claim(inheritance, HANDOVER_REQUESTS);
+}
 
 static int start(struct control *control, const struct control_options *options, struct buf *why)
 {
@@ -306,13 +315,17 @@ static int start(struct control *control, const struct control_options *options,
 		.config = control->config,
 		.policy = &control->policy,
 		.sink = facts_sink(control->facts),
+		.inherit = inherit,
+		.inherit_context = options->inheritance,
 	};
 	err = gateway_start(&gateway_options, &control->gateway, why);
 	if (err)
 		return err;
 	err = data_path_start(control, why);
 	use_path(control);
-	return err ? err : load_routes(control, why);
+	if (!err)
+		err = load_routes(control, why);
+	return err ? err : handover_open(control, options->inheritance, why);
 }
 
 int control_create(const struct control_options *options, struct control **out, struct buf *why)
@@ -329,6 +342,7 @@ int control_create(const struct control_options *options, struct control **out, 
 	}
 	control->config = options->config;
 	control->signal_fd = -1;
+	handover_init(&control->handover);
 	int err = start(control, options, why);
 	if (err) {
 		if (why->len == 0)
@@ -373,8 +387,12 @@ void control_destroy(struct control *control)
 	control->stopping = true;
 	facts_stop(control->facts);
 	dataplane_stop(control->plane);
+	const struct limits_config *limits = &control->config->limits;
+	bool handed_over = control->handover.state == HANDOVER_DONE;
+	handover_fini(&control->handover);
 	if (control->gateway)
-		gateway_stop(control->gateway, DRAIN_MS);
+		gateway_stop(control->gateway, handed_over ? limits->upgrade_drain_ms : limits->drain_ms,
+			     handed_over);
 	if (control->signal_fd >= 0)
 		close(control->signal_fd);
 	notify_destroy(control->notify, 1000);

@@ -11,10 +11,10 @@
 
 #include "control/engine.h"
 #include "dataplane/dataplane.h"
+#include "control/handover.h"
 #include "io/ring.h"
 
 #define AUDIT_MAX 500
-#define DRAIN_MS  5000
 
 /* What the data path does for control; the gateway in the daemon, a fake one in tests. */
 struct data_path {
@@ -60,13 +60,15 @@ struct control {
 	char *status_told; /* what sd_notify was told last */
 
 	int signal_fd;
+	struct handover handover;
 	bool stopping;
 };
 
 struct control_options {
 	struct config *config; /* taken, also on failure */
 	const char *config_path;
-	const char *warnings; /* lines of the loaded file, logged; may be NULL */
+	const char *warnings;		 /* lines of the loaded file, logged; may be NULL */
+	struct inheritance *inheritance; /* from the daemon before; borrowed; NULL = none */
 };
 
 /*

@@ -103,7 +103,7 @@ static void wait_for_request(struct downstream *down)
 		return;
 	}
 	drop_input(down);
-	if (down->peer_ended || down->worker->draining) {
+	if (down->peer_ended || (down->worker->draining && !down->worker->handed_over)) {
 		downstream_close(down, false);
 		return;
 	}
@@ -434,7 +434,7 @@ static bool over_address_limit(struct downstream *down)
 {
 	struct worker *worker = down->worker;
 	uint32_t limit = worker->limits->connections_per_address;
-	if (!limit || !worker->gateway->address_counts)
+	if (!limit || !worker->gateway->address_counts || !down->address_len)
 		return false;
 	down->counted = true;
 	if (atomic_fetch_add(address_count(down), 1) < limit)
@@ -484,9 +484,10 @@ void downstream_drain(struct worker *worker, bool cut)
 		link = link->next;
 		if (cut && down->state == DOWNSTREAM_BUSY)
 			transaction_abort(down->transaction, GATEWAY_ERROR_DRAINING);
-		else if (cut || down->state == DOWNSTREAM_IDLE)
+		else if (cut || (down->state == DOWNSTREAM_IDLE && !worker->handed_over))
 			downstream_close(down, false);
-		else if (down->transaction)
+		else if (down->transaction && !(worker->handed_over && down->transaction->status))
+			/* A head that went out already has promised another request. */
 			down->transaction->persist = false;
 	}
 }

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gateway: the daemon path as a whole: listeners opened, workers started and stopped, routes published.
- *
- * All listeners of all workers are bound before the first thread runs, so a port that is taken is an error
- * at start and never half a service.
+ * gateway: the daemon path as a whole: workers started and stopped, routes published. Listening: listen.c.
  */
 #include "gateway/gateway.h"
 
@@ -12,148 +9,12 @@
 #include "gateway/health.h"
 #include "gateway/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG	4096
 #define RESOLVE_WAIT_MS 2000
-#define BIND_TRIES	10
-#define BIND_RETRY_MS	100
-
-/* --- listeners ------------------------------------------------------------------------------------------ */
-
-static int listen_resolve(const struct config_listen *listen, uint16_t port, struct sockaddr_storage *out,
-			  socklen_t *len, struct buf *why)
-{
-	char service[8];
-	snprintf(service, sizeof(service), "%u", port);
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
-	int err = getaddrinfo(listen->host, service, &hints, &found);
-	if (err) {
-		buf_printf(why, "listen %s: %s", listen->text, gai_strerror(err));
-		return -EINVAL;
-	}
-	memcpy(out, found->ai_addr, found->ai_addrlen);
-	*len = found->ai_addrlen;
-	freeaddrinfo(found);
-	return 0;
-}
-
-static int listen_failed(const struct config_listen *listen, int err, struct buf *why)
-{
-	const char *hint = "";
-	if (err == EADDRINUSE)
-		hint = "; another program has this port: stop it or choose another in \"listen\"";
-	else if (err == EACCES)
-		hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE";
-	buf_printf(why, "listen %s: %s%s", listen->text, strerror(err), hint);
-	return -err;
-}
-
-static int listen_open(const struct config_listen *where, uint16_t port, struct buf *why)
-{
-	struct sockaddr_storage address;
-	socklen_t len;
-	int err = listen_resolve(where, port, &address, &len, why);
-	if (err)
-		return err;
-	int one = 1, fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		goto fail;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
-		goto fail;
-	if (address.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&address, len) || listen(fd, LISTEN_BACKLOG))
-		goto fail;
-	return fd;
-fail:
-	err = listen_failed(where, errno, why);
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
-/* SO_REUSEPORT lets a second daemon of the same user bind the same port silently and take half of the
- * connections; a plain bind first tells. */
-static int listen_probe(const struct config_listen *where, struct buf *why)
-{
-	struct sockaddr_storage address;
-	socklen_t len;
-	int err = listen_resolve(where, where->port, &address, &len, why);
-	if (err || where->port == 0)
-		return err;
-	int one = 1, fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (address.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	/* A daemon that was killed may hold its port for a moment longer: io_uring lets go of its files late.
-	 */
-	for (unsigned tries = 0; (err = bind(fd, (struct sockaddr *)&address, len) ? errno : 0) == EADDRINUSE;
-	     tries++) {
-		if (tries == BIND_TRIES)
-			break;
-		usleep(BIND_RETRY_MS * 1000);
-	}
-	if (err)
-		err = listen_failed(where, err, why);
-	close(fd);
-	return err;
-}
-
-static char *listen_name(int fd, uint16_t *port)
-{
-	struct sockaddr_storage address;
-	socklen_t len = sizeof(address);
-	char host[64], service[8], text[80];
-	if (getsockname(fd, (struct sockaddr *)&address, &len) ||
-	    getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), service, sizeof(service),
-			NI_NUMERICHOST | NI_NUMERICSERV))
-		return NULL;
-	*port = (uint16_t)atoi(service);
-	snprintf(text, sizeof(text), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, service);
-	return strdup(text);
-}
-
-static int open_listeners(struct gateway *gateway, const struct config *config, struct buf *why)
-{
-	if (config->listen_count > GATEWAY_LISTENERS_MAX) {
-		buf_printf(why, "%zu listen addresses, at most %d", config->listen_count,
-			   GATEWAY_LISTENERS_MAX);
-		return -EINVAL;
-	}
-	for (size_t i = 0; i < config->listen_count; i++) {
-		uint16_t port = config->listen[i].port;
-		int err = listen_probe(&config->listen[i], why);
-		if (err)
-			return err;
-		for (unsigned w = 0; w < gateway->worker_count; w++) {
-			struct worker *worker = &gateway->workers[w];
-			int fd = listen_open(&config->listen[i], port, why);
-			if (fd < 0)
-				return fd;
-			worker->listeners[worker->listener_count++].fd = fd;
-			if (w == 0) {
-				/* Port 0: the first worker's socket chooses, the others follow. */
-				gateway->listen_text[i] = listen_name(fd, &port);
-				gateway->listen_count = i + 1;
-			}
-		}
-	}
-	return 0;
-}
 
 /* --- life ----------------------------------------------------------------------------------------------- */
 
@@ -163,8 +24,12 @@ static void gateway_free(struct gateway *gateway)
 		return;
 	for (unsigned w = 0; gateway->workers && w < gateway->worker_count; w++)
 		worker_fini(&gateway->workers[w]);
-	for (size_t i = 0; i < gateway->listen_count; i++)
+	for (size_t i = 0; i < gateway->listen_count; i++) {
+		if (gateway->listen_text[i] && !gateway->handed_over &&
+		    strncmp(gateway->listen_text[i], "unix:", 5) == 0)
+			unlink(gateway->listen_text[i] + 5);
 		free(gateway->listen_text[i]);
+	}
 	snapshot_put(gateway->snapshot);
 	endpoints_destroy(gateway->endpoints);
 	if (gateway->health)
@@ -270,12 +135,12 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 	err = endpoints_create(&gateway->endpoints);
 	if (err)
 		goto fail;
-	err = open_listeners(gateway, config, why);
+	err = gateway_listen(gateway, options, why);
 	if (err)
 		goto fail;
 	err = start_workers(gateway, why);
 	if (err) {
-		gateway_stop(gateway, 0);
+		gateway_stop(gateway, 0, false);
 		return err;
 	}
 	*out = gateway;
@@ -288,12 +153,14 @@ fail:
 static void on_drain(struct worker *worker, struct worker_message *message)
 {
 	worker->draining = true;
+	worker->handed_over = message->handed_over;
 	health_stop(worker);
 	for (unsigned i = 0; i < worker->listener_count; i++) {
 		if (worker->listeners[i].armed)
 			ring_cancel(&worker->ring, &worker->listeners[i].accept);
 		/* Without this the port would go on taking connections nobody accepts. */
-		shutdown(worker->listeners[i].fd, SHUT_RD);
+		if (!worker->handed_over)
+			shutdown(worker->listeners[i].fd, SHUT_RD);
 	}
 	downstream_drain(worker, false);
 }
@@ -303,20 +170,31 @@ static void on_cut(struct worker *worker, struct worker_message *message)
 	worker->cutting = true;
 }
 
+/* Every worker has ended by itself: nothing is left to it, no connection that it was about to accept either.
+ */
 static bool all_gone(struct gateway *gateway)
 {
-	return atomic_load(&gateway->connections) == 0;
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		struct worker *worker = &gateway->workers[w];
+		pthread_mutex_lock(&worker->inbox_mutex);
+		bool left = worker->left || worker->start_result;
+		pthread_mutex_unlock(&worker->inbox_mutex);
+		if (!left)
+			return false;
+	}
+	return true;
 }
 
-void gateway_stop(struct gateway *gateway, uint32_t drain_ms)
+void gateway_stop(struct gateway *gateway, uint32_t drain_ms, bool handed_over)
 {
 	if (!gateway)
 		return;
 	for (unsigned w = 0; w < gateway->worker_count; w++) {
-		struct worker_message message = {.run = on_drain};
+		struct worker_message message = {.run = on_drain, .handed_over = handed_over};
 		if (!gateway->workers[w].start_result)
 			worker_call(&gateway->workers[w], &message);
 	}
+	gateway->handed_over = handed_over;
 	uint64_t until_ns = clock_now_ns() + drain_ms * NS_PER_MS;
 	while (!all_gone(gateway) && clock_now_ns() < until_ns)
 		usleep(5000);

@@ -111,15 +111,22 @@ struct gateway_options {
 	const struct config *config; /* listen, workers, limits; borrowed during the call */
 	struct policy *policy;	     /* borrowed, outlives the gateway */
 	struct exchange_sink *sink;  /* borrowed, outlives the gateway */
+	/* The next listening socket of another process that is to be used here, -1 = no more; it is the
+	 * gateway's then. NULL: there is none. */
+	int (*inherit)(void *context);
+	void *inherit_context;
 };
 
 /*
- * Opens the listeners (all of them or none) and starts the workers, which answer 404 until a snapshot is
- * published. `why` gets one line on failure. 0 or -errno.
+ * Opens the listeners (all of them or none) and starts the workers, which accept connections when a snapshot
+ * is published. `why` gets one line on failure. 0 or -errno.
  */
 int gateway_start(const struct gateway_options *options, struct gateway **out, struct buf *why);
-/* Stops accepting, lets requests in flight end for at most drain_ms, then cuts, joins and frees. */
-void gateway_stop(struct gateway *gateway, uint32_t drain_ms);
+/* Stops accepting, lets requests in flight end for at most drain_ms, then cuts, joins and frees. handed_over:
+ * another process accepts on the same sockets; idle connections may have one more answer each. */
+void gateway_stop(struct gateway *gateway, uint32_t drain_ms, bool handed_over);
+/* The index-th listening socket of all workers, borrowed; -1 behind the last. */
+int gateway_listener(const struct gateway *gateway, size_t index);
 
 /*
  * Publishes a new set of routes. `release(owner)` is called once, by any thread, when no worker and no

@@ -260,9 +260,13 @@ static void free_stocks(struct worker *worker)
 	worker->routes = NULL;
 }
 
-/* Several listeners may still be armed; the ring's end takes them with it. */
+/* An accept that was cancelled may still have brought a connection: it is waited for. */
 static bool is_empty(const struct worker *worker)
 {
+	for (unsigned i = 0; i < worker->listener_count; i++) {
+		if (worker->listeners[i].armed)
+			return false;
+	}
 	return worker->downstream_count == 0 && worker->upstream_count == 0 && worker->shadow_count == 0;
 }
 

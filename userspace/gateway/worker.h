@@ -25,7 +25,8 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
-#define GATEWAY_LISTENERS_MAX  16
+#define GATEWAY_ADDRESSES_MAX  16
+#define GATEWAY_LISTENERS_MAX  64 /* of one worker */
 #define GATEWAY_WORKERS_MAX    256
 #define SHADOWS_PER_WORKER     256
 #define UPSTREAM_IDLE_MS       30000
@@ -53,6 +54,7 @@ struct worker_message {
 	void (*run)(struct worker *worker, struct worker_message *message);
 	void (*cancel)(struct worker_message *message); /* posted: the worker has left */
 	struct snapshot *snapshot;
+	bool handed_over;
 	int result;
 	bool done;
 };
@@ -84,6 +86,7 @@ struct worker {
 	uint64_t random[2];
 	struct health_checks *health_checks; /* worker 0's: health.c */
 	bool draining;
+	bool handed_over; /* while draining: another process accepts on our sockets */
 	bool cutting;
 	bool left; /* the loop has ended; under inbox_mutex */
 	int start_result;
@@ -113,8 +116,9 @@ struct gateway {
 	/* Client connections by address: a counter each for the addresses that share a hash. NULL without
 	 * limits.connections_per_address. */
 	atomic_uint *address_counts;
-	char *listen_text[GATEWAY_LISTENERS_MAX];
+	char *listen_text[GATEWAY_ADDRESSES_MAX];
 	size_t listen_count;
+	bool handed_over;      /* another process has the sockets */
 	sem_t started;	       /* posted by each worker when its ring is up, or is not */
 	pthread_mutex_t mutex; /* snapshot */
 	struct snapshot *snapshot;
@@ -123,6 +127,9 @@ struct gateway {
 /* One counter, one writer, many readers. */
 #define STAT_ADD(counter, n)                                                                                 \
 	__atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + (n), __ATOMIC_RELAXED)
+
+/* Opens or inherits the listening sockets of all workers (listen.c): all or none. 0 or -errno with `why`. */
+int gateway_listen(struct gateway *gateway, const struct gateway_options *options, struct buf *why);
 
 int worker_init(struct worker *worker, struct gateway *gateway, unsigned index);
 void worker_fini(struct worker *worker);

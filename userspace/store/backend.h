@@ -20,6 +20,10 @@ struct store_ops {
 	int (*append)(struct store *store, const char *name, const json_t *record, struct buf *why);
 	int (*read_tail)(struct store *store, const char *name, size_t max, json_t **records,
 			 size_t *unreadable, struct buf *why);
+	/* The lock, and descriptors that another writer makes stale; NULL where there is nothing to give up.
+	 */
+	void (*yield)(struct store *store);
+	int (*regain)(struct store *store, struct buf *why);
 	void (*close)(struct store *store);
 };
 
@@ -27,6 +31,7 @@ struct store {
 	const struct store_ops *ops;
 	uint64_t epoch;
 	bool loaded;
+	bool yielded;
 };
 
 int store_file_open(const char *path, struct store **out, struct buf *why);

@@ -153,6 +153,20 @@ static void file_close(struct store *store)
 	free(file);
 }
 
+static void file_yield(struct store *store)
+{
+	struct file_store *file = file_of(store);
+	for (size_t i = 0; i < STORE_LEDGERS_MAX; i++)
+		ledger_fini(&file->ledgers[i]);
+	close(file->lock);
+	file->lock = -1;
+}
+
+static int file_regain(struct store *store, struct buf *why)
+{
+	return take_lock(file_of(store), why);
+}
+
 static int open_directory(struct file_store *file, struct buf *why)
 {
 	char directory[FILE_PATH_MAX];
@@ -286,6 +300,8 @@ static const struct store_ops file_ops = {
 	.save = file_save,
 	.append = file_append,
 	.read_tail = file_read_tail,
+	.yield = file_yield,
+	.regain = file_regain,
 	.close = file_close,
 };
 

@@ -147,6 +147,35 @@ void store_close(struct store *store)
 		store->ops->close(store);
 }
 
+void store_yield(struct store *store)
+{
+	if (!store->yielded && store->ops->yield)
+		store->ops->yield(store);
+	store->yielded = true;
+}
+
+int store_regain(struct store *store, struct buf *why)
+{
+	json_t *state;
+	if (!store->yielded)
+		return 0;
+	int err = store->ops->regain ? store->ops->regain(store, why) : 0;
+	if (err)
+		return err;
+	store->yielded = false;
+	/* The other one may have saved: its epoch is the one to replace. */
+	if (store->loaded && store->ops->load(store, &state, &store->epoch, why) == 0)
+		json_decref(state);
+	return 0;
+}
+
+/* Another process has it. */
+static int refuse_yielded(struct buf *why)
+{
+	buf_append_str(why, "not stored: another daemon is taking over the state");
+	return -EROFS;
+}
+
 int store_load(struct store *store, json_t **state, struct buf *why)
 {
 	int err = store->ops->load(store, state, &store->epoch, why);
@@ -157,6 +186,8 @@ int store_load(struct store *store, json_t **state, struct buf *why)
 
 int store_save(struct store *store, const json_t *state, struct buf *why)
 {
+	if (store->yielded)
+		return refuse_yielded(why);
 	if (!store->loaded) {
 		buf_append_str(why, "the state is not saved because the stored one was not loaded");
 		return -EPERM;
@@ -189,6 +220,8 @@ int store_append(struct store *store, const char *name, const json_t *record, st
 		buf_append_str(why, "a ledger has a name of letters and its records are objects");
 		return -EINVAL;
 	}
+	if (store->yielded)
+		return refuse_yielded(why);
 	return store->ops->append(store, name, record, why);
 }
 

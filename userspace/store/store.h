@@ -36,6 +36,14 @@ int store_open(enum store_kind kind, const char *path, struct store **out, struc
 void store_close(struct store *store);
 
 /*
+ * Lets another process have it: the lock is given up, and until store_regain() all writes fail with -EROFS.
+ * store_regain() takes the lock again (-EBUSY while the other one lives) and may save over what that one
+ * stored. 0 or -errno with `why`.
+ */
+void store_yield(struct store *store);
+int store_regain(struct store *store, struct buf *why);
+
+/*
  * *state is a new reference to the stored object, an empty one when nothing was stored yet. A state that is
  * cut, damaged or written by a newer version is refused as a whole: -EBADMSG (-EPROTO for the version).
  */
