@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TREE_FILE_BYTES_MAX (16u << 20)
+#define TREE_FILE_BYTES_MAX (32u << 20)
 #define TREE_DEPTH_MAX	    32
 #define TREE_DEPTH_CEILING  128 /* of tree.depth_max */
 #define TREE_NODES_MAX	    2000000
