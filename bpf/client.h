@@ -159,6 +159,10 @@ static __always_inline void begin_exchange(struct work *w, struct phx_flow *flow
 static __always_inline int give_up(struct work *w, struct phx_flow *flow, __u32 reason)
 {
 	give_back_draw(w);
+	/* The kernel takes its own first number from this segment's ACK: one that was overtaken has an old one, and
+	 * the client would take the daemon's first bytes for some that it has. It will send it again. */
+	if (w->ack != flow->sent)
+		return drop(PHX_VERDICT_WAIT);
 	flow->state = PHX_FLOW_HANDED;
 	flow->served_ns = w->now;
 	return hand_over(reason);
@@ -193,6 +197,7 @@ __noinline int start_request(struct xdp_md *ctx, __u32 index)
 			return give_up(w, flow, PHX_REASON_NEIGHBOUR);
 		leg->up_delta = leg->snd_nxt - w->seq;
 		leg->down_delta = flow->sent - leg->rcv_nxt;
+		w->ack = flow->sent; /* as the client said before, in a segment that overtook this one */
 		leg->used_ns = w->now;
 		begin_exchange(w, flow, index, at);
 		count_request(flow, 1);
@@ -302,8 +307,9 @@ __noinline int request_piece(struct xdp_md *ctx, __u32 index)
 			w->drawn = ~0ULL;
 			return give_up(w, flow, PHX_REASON_SYN_TIMEOUT);
 		}
-		if (end != flow->request_end)
-			return drop(PHX_VERDICT_WAIT);
+		/* The client may send less of it again, or more: whatever it wants to say, the SYN is what is missing. */
+		if (after(end, flow->request_end))
+			flow->flags |= PHX_FLOW_PIPELINES;
 		leg->syn_tries++;
 		next_hop(ctx, w, leg);
 		return done(send_syn(ctx, w, config, flow, leg, index), PHX_VERDICT_REQUEST_SYN);
@@ -370,6 +376,18 @@ __noinline int client_half_closes(struct xdp_md *ctx, __u32 index)
 	return done(forward(ctx), PHX_VERDICT_FIN_UP);
 }
 
+/* A request behind an answer that ended the connection: a server that is gone resets (RFC 9112 9.6), once the client
+ * has all of the answer. */
+__noinline int client_too_late(struct xdp_md *ctx, __u32 index)
+{
+	STAGE(index);
+	if (w->ack != flow->sent)
+		return drop(PHX_VERDICT_WAIT);
+	finish_exchange(w, flow, flow->flags & PHX_FLOW_SERVED ? PHX_END_WHOLE : PHX_END_UPSTREAM_CUT);
+	close_flow(flow, index, 0);
+	return done(reply(ctx, w, TCP_RST, w->ack, 0, 0), PHX_VERDICT_RST_REPLY);
+}
+
 __noinline int client_open(struct xdp_md *ctx, __u32 index)
 {
 	STAGE(index);
@@ -383,7 +401,7 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 		flow->acked = w->ack;
 	flow->window = w->window;
 	int active = (flow->flags & PHX_FLOW_ACTIVE) != 0;
-	if (active && exchange_over(w, flow) && !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN))) {
+	if (active && exchange_over(w, flow) && !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN | PHX_FLOW_CLOSES))) {
 		finish_exchange(w, flow, PHX_END_WHOLE);
 		active = 0;
 	}
@@ -402,7 +420,7 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 		if (w->payload_len == 0)
 			return client_half_closes(ctx, index);
 		if (flow->flags & PHX_FLOW_FIN_DOWN)
-			return drop(PHX_VERDICT_STALE);
+			return client_too_late(ctx, index);
 		if (!(flow->flags & PHX_FLOW_END_KNOWN) || flow->sent != flow->response_end)
 			flow->flags |= PHX_FLOW_PIPELINES;
 		return drop(PHX_VERDICT_WAIT);
@@ -455,7 +473,7 @@ static __always_inline int client_handed(struct work *w, struct phx_flow *flow)
 {
 	if (!w->payload_len && !(w->flags & TCP_FIN))
 		return drop(PHX_VERDICT_STALE);
-	if (w->seq == flow->request_start) {
+	if (w->seq == flow->request_start && w->ack == flow->sent) {
 		flow->served_ns = w->now;
 		return hand_over(PHX_REASON_NONE);
 	}

@@ -76,10 +76,10 @@ static __always_inline int takes_over(struct work *w, struct phx_flow *flow)
 			/* XDP would have dealt with it: it is off the device. */
 			if ((flow->flags & PHX_FLOW_ACTIVE) && exchange_over(w, flow))
 				finish_exchange(w, flow, PHX_END_WHOLE);
-			if (!(flow->flags & PHX_FLOW_ACTIVE) && w->seq == flow->request_start)
+			if (!(flow->flags & PHX_FLOW_ACTIVE) && w->seq == flow->request_start && w->ack == flow->sent)
 				flow->state = PHX_FLOW_HANDED;
 		}
-		takes = flow->state == PHX_FLOW_HANDED && w->seq == flow->request_start;
+		takes = flow->state == PHX_FLOW_HANDED && w->seq == flow->request_start && w->ack == flow->sent;
 		w->mss = flow->mss;
 		w->scale = flow->scale;
 		w->scaled = flow->scaled;

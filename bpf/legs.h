@@ -405,21 +405,24 @@ static __always_inline void syn_options(struct work *w, __u32 mss, __u32 sack, _
 	w->to.option_words = 3;
 }
 
-/* Keeps the segment's payload, and turns the frame into a SYN to the leg. Returns the XDP action or -1. */
+/* Keeps the request when the segment has all of it, and turns the frame into a SYN to the leg. Returns the XDP action
+ * or -1. */
 static __always_inline int send_syn(struct xdp_md *ctx, struct work *w, const struct phx_config *config,
 				    struct phx_flow *flow, struct phx_leg *leg, __u32 index)
 {
 	__u32 place = index % PHX_STASHES;
 	struct phx_stash *stash = bpf_map_lookup_elem(&phx_stash, &place);
-	__u64 len = w->payload_len;
+	__u64 len = flow->request_end - flow->request_start;
 	HIDE(len);
 	if (!stash || len == 0 || len >= PHX_FRAME_BYTES)
 		return -1;
-	if (bpf_xdp_load_bytes(ctx, w->payload_off, stash->bytes, len))
-		return -1;
-	stash->owner = index + 1;
-	stash->seq = w->seq;
-	stash->len = (__u32)len;
+	if (len <= w->payload_len) {
+		if (bpf_xdp_load_bytes(ctx, w->payload_off, stash->bytes, len))
+			return -1;
+		stash->owner = index + 1;
+		stash->seq = w->seq;
+		stash->len = (__u32)len;
+	}
 	toward_leg(w, flow, leg, config->port_first + index);
 	w->to.seq = leg->snd_nxt - 1;
 	w->to.ack = 0;

@@ -26,9 +26,9 @@ static void tried_three_times(struct talk *t)
 
 static const struct row syn_is_out[] = {
 	{"request-again", syn_sent, {.seq = -LEN, .text = REQUEST}, AGAIN_SYN},
-	{"part-of-it-again", syn_sent, {.seq = -LEN, .text = REQUEST, .len = 10}, DROPS(WAIT)},
+	{"part-of-it-again", syn_sent, {.seq = -LEN, .text = REQUEST, .len = 10}, AGAIN_SYN},
 	{"its-end-again", syn_sent, {.seq = -10, .text = REQUEST + LEN - 10}, DROPS(WAIT)},
-	{"request-and-the-next", syn_sent, {.seq = -LEN, .text = REQUEST REQUEST}, DROPS(WAIT)},
+	{"request-and-the-next", syn_sent, {.seq = -LEN, .text = REQUEST REQUEST}, AGAIN_SYN},
 	{"the-next", syn_sent, {.text = REQUEST}, DROPS(WAIT)},
 	{"after-three-tries", tried_three_times, {.seq = -LEN, .text = REQUEST}, HANDS_OVER(SYN_TIMEOUT)},
 	{"ack", syn_sent, {.flags = ACK}, DROPS(STALE)},
@@ -195,6 +195,14 @@ static const struct row idle[] = {
 	{"next-request-incomplete", between, {.text = "GET /legacy HT"}, HANDS_OVER(INCOMPLETE)},
 	{"next-request-for-nobody", between, {.text = GET("/nowhere")}, HANDS_OVER(NO_ROUTE)},
 	{"next-request-not-http", between, {.text = "(hello)"}, HANDS_OVER(REFUSED)},
+	{"next-request-with-an-ack-of-before",
+	 between,
+	 {.ack = -5, .text = REQUEST},
+	 GOES_TO(UPSTREAM0, REQUEST, .ack = 5)},
+	{"next-request-for-nobody-with-an-ack-of-before",
+	 between,
+	 {.ack = -5, .text = GET("/nowhere")},
+	 DROPS(WAIT)},
 	{"next-request-with-fin", between, {.flags = FIN | ACK, .text = REQUEST}, HANDS_OVER(FIN)},
 	{"two-requests", between, {.text = REQUEST REQUEST}, HANDS_OVER(PIPELINED)},
 	{"after-pipelining", pipelined_before, {.seq = -LEN, .text = REQUEST}, HANDS_OVER(PIPELINED)},
@@ -240,6 +248,10 @@ static const struct row ends[] = {
 	 {.seq = -(int32_t)(sizeof(GET("/nowhere")) - 1), .text = GET("/nowhere")},
 	 PASSES(HAND_OVER)},
 	{"handed-ack", handed, {.flags = ACK, .seq = -(int32_t)(sizeof(GET("/nowhere")) - 1)}, DROPS(STALE)},
+	{"handed-again-with-an-ack-of-before",
+	 handed,
+	 {.seq = -(int32_t)(sizeof(GET("/nowhere")) - 1), .ack = -1, .text = GET("/nowhere")},
+	 DROPS(WAIT)},
 	{"handed-right-behind-it", handed, {.text = "more"}, PASSES(KERNEL)},
 	{"handed-long-behind-it", handed_long_ago, {.text = "more"}, DROPS(WAIT)},
 	{"handed-before-it", handed, {.seq = -100, .text = "less"}, DROPS(WAIT)},
@@ -293,6 +305,24 @@ static void half_close_to_the_end(struct talk *t)
 		talk_fail(t, "%u ports are free, %u flows are busy", rig_free_ports(), rig_busy_flows());
 }
 
+/* Nothing follows an answer that said so (RFC 9112 9.6): not to an upstream, not to the daemon. */
+static void after_connection_close(struct talk *t)
+{
+	request_sent(t);
+	says(t, UPSTREAM0, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+	     (struct expect)GOES_TO(CLIENT, RESPONSE));
+	client_acks(t, UPSTREAM0);
+	says(t, CLIENT, REQUEST, (struct expect)DROPS(WAIT));
+	play(t, (struct packet){.from = UPSTREAM0, .flags = FIN | ACK},
+	     (struct expect)GOES_TO(CLIENT, FIN_DOWN));
+	play(t, (struct packet){.seq = -LEN, .ack = -1, .text = REQUEST}, (struct expect)DROPS(WAIT));
+	play(t, (struct packet){.seq = -LEN, .text = REQUEST},
+	     (struct expect){XDP_TX, PHX_VERDICT_RST_REPLY, .sent = OWN, .to = CLIENT, .flags = RST,
+			     .no_ack = true, .no_window = true});
+	if (rig_free_ports() != RIG_PORTS || rig_busy_flows())
+		talk_fail(t, "%u ports are free, %u flows are busy", rig_free_ports(), rig_busy_flows());
+}
+
 static void scaled_windows(struct talk *t)
 {
 	static const int scales[] = {NO_SCALE, 0, 2, 7, 14};
@@ -331,6 +361,7 @@ static const struct row lives[] = {
 	SCRIPT("port-comes-back-with-a-warm-leg", port_comes_back),
 	SCRIPT("rst-frees-the-port", rst_frees_the_port),
 	SCRIPT("half-close-to-the-end", half_close_to_the_end),
+	SCRIPT("nothing-follows-connection-close", after_connection_close),
 	SCRIPT("windows-of-all-scales", scaled_windows),
 	SCRIPT("without-sack-small-mss", without_sack),
 };
