@@ -98,6 +98,7 @@ static int usage(FILE *to)
 	struct buf metrics = {0};
 	threshold_help(&metrics);
 	fputs("usage: phoenix-traffic run SCENARIO.json [options]\n"
+	      "       phoenix-traffic generate …   the same as phoenixctl traffic generate …\n"
 	      "       phoenix-traffic version\n\n",
 	      to);
 #define X(letter, word, value, help)                                                                         \
@@ -553,8 +554,35 @@ out:
 	return code;
 }
 
+/* "phoenix-traffic generate …" is "phoenixctl traffic generate …", which lies beside this program or in the
+ * PATH. */
+static int generate(int argc, char **argv)
+{
+	char path[4096];
+	const char **words = calloc((size_t)argc + 2, sizeof(*words));
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 16);
+	char *slash = len > 0 ? memrchr(path, '/', (size_t)len) : NULL;
+	if (!words)
+		return EXIT_FAILED;
+	words[0] = "phoenixctl";
+	words[1] = "traffic";
+	for (int i = 1; i < argc; i++)
+		words[i + 1] = argv[i];
+	if (slash) {
+		strcpy(slash + 1, "phoenixctl");
+		execv(path, (char *const *)words);
+	}
+	execvp("phoenixctl", (char *const *)words);
+	fprintf(stderr, "phoenix-traffic: cannot run phoenixctl: %s\n", strerror(errno));
+	free(words);
+	return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "generate") == 0)
+		return generate(argc, argv);
+
 	struct options options = {
 		.url = "http://127.0.0.1:8080", .timeout_s = 10, .seed = clock_wall_ns(), .progress_s = -1};
 	struct config_url target = {0};

@@ -389,6 +389,42 @@ def test_bad_sources_are_3_with_their_place(env, row):
     check(err.startswith(path + row[2]), err)
 
 
+FAKE_K6 = """#!/bin/sh
+# Sends $COUNT marked requests and says it were $SAID; ends with $STATUS.
+for word; do case $word in --summary-export=*) summary=${word#*=};; TARGET=*) target=${word#*=};; *.js) script=$word;; esac; done
+grep -q "const requests" "$script" || exit 7
+i=0; while [ $i -lt $COUNT ]; do curl -s -o /dev/null -H 'X-Phoenix-Synthetic: 1' "$target/fast/a"; i=$((i + 1)); done
+echo "{\\"metrics\\": {\\"http_reqs\\": {\\"count\\": $SAID}}}" >"$summary"
+exit $STATUS
+"""
+
+
+@table([("agrees", 5, 5, 0, 0), ("crossed", 5, 5, 99, 20), ("differs", 5, 6, 0, 1), ("sent-nothing", 0, 0, 0, 1), ("broken", 0, 0, 107, 1)])
+def test_k6_is_run_and_counted(env, row):
+    _, count, said, status, expect = row
+    folder = os.path.join(env.folder, "bin")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "k6"), "w") as file:
+        file.write(FAKE_K6)
+    os.chmod(os.path.join(folder, "k6"), 0o755)
+    environment = dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}", COUNT=str(count), SAID=str(said), STATUS=str(status))
+    got, out, err = run(built("phoenixctl", sanitized=True), "--admin", f"unix:{env.gw.socket_path}", "traffic", "run",
+                        scenario(env, [{"path": "/fast/a"}]), "--with", "k6", "-o", "json", env=environment)
+    equal(got, expect, f"exit status {out} {err}")
+    if row[0] in ("agrees", "crossed", "differs"):
+        result = json.loads(out)
+        equal((result["sent"], result["counted"], result["equal"]), (said, count, said == count), "counts")
+
+
+def test_k6_that_is_not_installed(env):
+    folder = os.path.join(env.folder, "empty")
+    os.makedirs(folder, exist_ok=True)
+    status, out, err = run(built("phoenixctl", sanitized=True), "--admin", f"unix:{env.gw.socket_path}", "traffic", "run",
+                           scenario(env, [{"path": "/fast/a"}]), "--with", "k6", env=dict(os.environ, PATH=folder))
+    equal(status, 1, "exit status")
+    check("k6 is not installed" in err and not out, out, err)
+
+
 K6_STUBS = """
 const sent = [];
 const http = { request: (method, url, body, params) => { sent.push({ method, url, body, headers: params.headers });

@@ -157,6 +157,25 @@ TEST(words_become_a_variable)
 	}
 }
 
+/* Words go to where numbers are already. */
+TEST(words_join_numbers)
+{
+	struct plan plan;
+	struct buf text = {0};
+	for (unsigned i = 0; i < COLLECT_WORDS_MIN; i++)
+		buf_printf(&text,
+			   "1 - - [x] \"GET /user/%c HTTP/1.1\" 200 1\n1 - - [x] \"GET /user/%u HTTP/1.1\" "
+			   "404 1\n",
+			   'a' + (int)i, i);
+	char *out = made_with("log", buf_cstr(&text), (struct plan_options){0}, &plan);
+	CHECK_INT(json_array_size(plan.requests), 1);
+	CHECK_INT(plan.taken, 2 * COLLECT_WORDS_MIN);
+	CHECK_MSG(strstr(out, "\"/user/${user_id}\",\"weight\":16,\"expect\":[200,404]"), "%s", out);
+	free(out);
+	plan_fini(&plan);
+	buf_fini(&text);
+}
+
 /* The same input makes the same scenario, also when places could be merged in several ways. */
 TEST(making_is_repeatable)
 {

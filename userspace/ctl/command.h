@@ -45,7 +45,8 @@
 	X(DURATION, "duration", 0, "TIME", "how long (30s, 5m)")                                             \
 	X(URL, "url", 0, "URL", "where to send (default: where the gateway listens)")                        \
 	X(REQUESTS, "requests", 0, "N", "send at most this many")                                            \
-	X(CONNECTIONS, "connections", 0, "N", "connections to send over")
+	X(CONNECTIONS, "connections", 0, "N", "connections to send over")                                    \
+	X(WITH, "with", 0, "CLIENT", "phoenix-traffic (the default) or k6, if it is installed")
 
 enum ctl_option {
 #define X(name, word, letter, value, help) OPTION_##name,

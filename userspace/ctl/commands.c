@@ -82,7 +82,7 @@ const struct ctl_command ctl_commands[] = {
 	 run_traffic_generate},
 	{"traffic run", "FILE",
 	 READ | OPTION_BIT(URL) | OPTION_BIT(RATE) | OPTION_BIT(DURATION) | OPTION_BIT(REQUESTS) |
-		 OPTION_BIT(CONNECTIONS) | OPTION_BIT(OUT),
+		 OPTION_BIT(CONNECTIONS) | OPTION_BIT(OUT) | OPTION_BIT(WITH),
 	 "send a scenario through the gateway; both must count the same",
 	 "It becomes phoenix-traffic, which marks every request as synthetic and compares its count with "
 	 "the\n"

@@ -24,6 +24,7 @@ int run_diff_ignore(struct ctl *ctl, const struct ctl_line *line);
 int run_decisions_replay(struct ctl *ctl, const struct ctl_line *line);
 /* traffic.c */
 int run_traffic_generate(struct ctl *ctl, const struct ctl_line *line);
+/* traffic_run.c */
 int run_traffic_run(struct ctl *ctl, const struct ctl_line *line);
 /* xdp.c */
 int run_xdp_status(struct ctl *ctl, const struct ctl_line *line);

@@ -19,10 +19,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define READ_BYTES	65536
-#define ARGUMENTS_MAX	40
 #define COMMENT_DEFAULT "made by phoenixctl traffic generate; edit it as you like"
 
 /* X(NAME, word, what FILE is) */
@@ -261,6 +259,22 @@ static int read_source_file(struct generation *g, struct buf *errors, int *err)
 	return CTL_DONE;
 }
 
+/* A route for one host is only found by requests that name it. */
+static void add_host(struct generation *g)
+{
+	const char *host = field_text(g->route, "host", NULL);
+	json_t *request;
+	size_t i;
+	json_array_foreach(host ? json_object_get(g->document, "requests") : NULL, i, request)
+	{
+		json_t *headers = json_object_get(request, "headers");
+		if (!headers && json_object_set_new(request, "headers", json_object()) == 0)
+			headers = json_object_get(request, "headers");
+		if (headers && !json_object_get(headers, "Host"))
+			json_object_set_new(headers, "Host", json_string(host));
+	}
+}
+
 /* The scenario, or why there is none. */
 static int make_document(struct generation *g)
 {
@@ -289,6 +303,7 @@ static int make_document(struct generation *g)
 		plan_document(&g->plan, plan_text_is_unicode(buf_slice(&name)) ? buf_cstr(&name) : "traffic",
 			      COMMENT_DEFAULT);
 	buf_fini(&name);
+	add_host(g);
 	return CTL_DONE;
 }
 
@@ -403,101 +418,5 @@ int run_traffic_generate(struct ctl *ctl, const struct ctl_line *line)
 	json_decref(g.route);
 	router_destroy(g.router);
 	buf_fini(&g.k6_notes);
-	return status;
-}
-
-/* --- run -------------------------------------------------------------------------------------------------
- */
-
-/* The first address the gateway listens on, as a URL; what listens everywhere is asked here. */
-static int gateway_url(struct ctl *ctl, const struct ctl_line *line, struct buf *url)
-{
-	json_t *status = NULL, *item;
-	size_t i;
-	if (line->options[OPTION_URL]) {
-		buf_append_str(url, line->options[OPTION_URL]);
-		return CTL_DONE;
-	}
-	int rc = talk_request(ctl, "traffic run", "GET", "/admin/status", NULL, &status);
-	if (rc)
-		return rc;
-	json_array_foreach(field(status, "listen"), i, item)
-	{
-		const char *text = json_string_value(item) ?: "";
-		const char *port = strrchr(text, ':');
-		if (url->len || !port || strncmp(text, "unix:", 5) == 0)
-			continue;
-		struct slice host = slice_of(text, (size_t)(port - text));
-		if (slice_equal(host, SLICE("0.0.0.0")))
-			host = SLICE("127.0.0.1");
-		else if (slice_equal(host, SLICE("[::]")))
-			host = SLICE("[::1]");
-		buf_printf(url, "http://%.*s%s", SLICE_ARG(host), port);
-	}
-	json_decref(status);
-	if (url->len)
-		return CTL_DONE;
-	talk_error(ctl, "traffic run: the gateway listens on no TCP address; give --url");
-	return CTL_FAILED;
-}
-
-struct command {
-	const char *words[ARGUMENTS_MAX];
-	size_t count;
-};
-
-static void add_word(struct command *command, const char *word)
-{
-	if (command->count + 1 < ARGUMENTS_MAX)
-		command->words[command->count++] = word;
-}
-
-static void add_option(struct command *command, const struct ctl_line *line, enum ctl_option option,
-		       const char *word)
-{
-	const char *value = line->options[option];
-	if (!value)
-		return;
-	add_word(command, word);
-	if (*value)
-		add_word(command, value);
-}
-
-/* A program of ours: beside this one, else where the shell would find it. Returns only when it cannot be run.
- */
-static int become(const struct ctl *ctl, struct command *command)
-{
-	char path[4096];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 64);
-	char *slash = len > 0 ? memrchr(path, '/', (size_t)len) : NULL;
-	if (slash) {
-		snprintf(slash + 1, 64, "%s", command->words[0]);
-		execv(path, (char *const *)command->words);
-	}
-	execvp(command->words[0], (char *const *)command->words);
-	talk_error(ctl, "cannot run %s: %s; it is installed beside phoenixctl", command->words[0],
-		   strerror(errno));
-	return CTL_FAILED;
-}
-
-int run_traffic_run(struct ctl *ctl, const struct ctl_line *line)
-{
-	struct buf url = {0};
-	int status = gateway_url(ctl, line, &url);
-	if (status == CTL_DONE) {
-		struct command command = {
-			{"phoenix-traffic", "run", line->arguments[0], "--url", buf_cstr(&url)}, 5};
-		add_word(&command, "--reconcile");
-		add_word(&command, ctl->admin);
-		add_option(&command, line, OPTION_TOKEN_FILE, "--token-file");
-		add_option(&command, line, OPTION_RATE, "--rate");
-		add_option(&command, line, OPTION_DURATION, "--duration");
-		add_option(&command, line, OPTION_REQUESTS, "--requests");
-		add_option(&command, line, OPTION_CONNECTIONS, "--connections");
-		add_option(&command, line, OPTION_OUT, "--out");
-		add_option(&command, line, OPTION_OUTPUT, "-o");
-		status = become(ctl, &command);
-	}
-	buf_fini(&url);
 	return status;
 }

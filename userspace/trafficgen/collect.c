@@ -6,7 +6,7 @@
  * the body. Everything that is kept is counted against one budget; which rows are kept (reservoir sampling,
  * Vitter's algorithm R) depends on nothing but the input, so the same log gives the same scenario.
  */
-#include "trafficgen/collect.h"
+#include "trafficgen/collect_internal.h"
 
 #include "base/siphash.h"
 
@@ -16,34 +16,10 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#define SEGMENTS_MAX   64
-#define COLUMNS_MAX    64
-#define PLACE	       '\1' /* cannot be in a target that plan_takes() let pass */
 #define MERGES_MAX     4
 #define MERGE_SEGMENTS 8 /* only the first ones of a path can become places by their many words */
 #define KINDS_ROOM     (COLLECT_KINDS_MAX * 2) /* merged kinds come on top */
 #define SLOTS	       65536u		       /* of the hash table; more than twice COLLECT_KINDS_MAX */
-
-struct row {
-	char *values; /* columns one after another, each with its NUL */
-	size_t bytes;
-};
-
-struct kind {
-	char *key;
-	size_t key_len;
-	char *method, *path, *query; /* path: with PLACE; query: "a&b", "" when there is none */
-	json_t *headers;
-	char *body; /* NULL = none */
-	size_t body_len;
-	bool body_is_json;
-	uint64_t count;		   /* records */
-	uint16_t status[600 / 10]; /* bit map: 10 a word */
-	struct row rows[COLLECT_ROWS_MAX];
-	unsigned row_count;
-	uint64_t rows_seen;
-	bool merged;
-};
 
 struct collection {
 	struct plan *plan;
@@ -493,24 +469,19 @@ static int absorb(struct collection *c, struct kind *to, struct kind *from, unsi
 	return err;
 }
 
-/* Kinds that differ in one segment only: `list` of them into a new one. */
-static int merge(struct collection *c, const struct candidate *list, size_t count)
+/* A new kind like `first`, but with a PLACE for that segment. NULL when out of memory. */
+static struct kind *widen(struct collection *c, const struct kind *first, unsigned at, struct slice key)
 {
-	const struct kind *first = c->kinds[list[0].kind];
 	unsigned column;
-	struct slice segment = segment_at(first->path, list[0].segment, &column);
-	struct buf key = {0}, path = {0};
+	struct slice segment = segment_at(first->path, at, &column);
+	struct buf path = {0};
 	struct kind *to = calloc(1, sizeof(*to));
-	int err = -ENOMEM;
-	if (!to || !wider_key(first, list[0].segment, &key)) {
-		free(to);
-		buf_fini(&key);
-		return err;
-	}
+	if (!to)
+		return NULL;
 	buf_append(&path, first->path, (size_t)(segment.ptr - first->path));
 	buf_append_char(&path, PLACE);
 	buf_append_str(&path, segment.ptr + segment.len);
-	to->key = keep(c, buf_slice(&key));
+	to->key = keep(c, key);
 	to->key_len = key.len;
 	to->method = keep(c, slice_str(first->method));
 	to->path = keep(c, slice_str(buf_cstr(&path)));
@@ -519,13 +490,32 @@ static int merge(struct collection *c, const struct candidate *list, size_t coun
 	to->body = first->body ? keep(c, slice_of(first->body, first->body_len)) : NULL;
 	to->body_len = first->body_len;
 	to->body_is_json = first->body_is_json;
+	buf_fini(&path);
 	if (to->key && to->method && to->path && to->query && (to->body || !first->body))
-		err = 0;
+		return to;
+	kind_destroy(to);
+	return NULL;
+}
+
+/* Kinds that differ in one segment only: `list` of them into one, the one there is already or a new one. */
+static int merge(struct collection *c, const struct candidate *list, size_t count)
+{
+	struct buf key = {0};
+	struct kind *to = NULL;
+	int err = wider_key(c->kinds[list[0].kind], list[0].segment, &key) ? 0 : -ENOMEM;
+	uint32_t *slot = err ? NULL : find_slot(c, buf_slice(&key));
+	if (slot && *slot && !c->kinds[*slot - 1]->merged)
+		to = c->kinds[*slot - 1];
+	if (!err && !to) {
+		to = widen(c, c->kinds[list[0].kind], list[0].segment, buf_slice(&key));
+		if (to)
+			c->kinds[c->count++] = to;
+	}
+	if (!to)
+		err = -ENOMEM;
 	for (size_t i = 0; i < count && !err; i++)
 		err = absorb(c, to, c->kinds[list[i].kind], list[i].segment);
 	buf_fini(&key);
-	buf_fini(&path);
-	c->kinds[c->count++] = to; /* also after a failure: there it is freed with the rest */
 	return err;
 }
 
@@ -594,187 +584,6 @@ static int merge_round(struct collection *c, bool *merged)
 	return err;
 }
 
-/* --- into the plan ---------------------------------------------------------------------------------------
- */
-
-/* What the places of a kind are called: by the segment before them, or by the query's name. */
-struct columns {
-	char names[COLUMNS_MAX + SEGMENTS_MAX][48];
-	bool varies[COLUMNS_MAX + SEGMENTS_MAX];
-	size_t count;
-};
-
-static const char *value_at(const struct row *row, size_t column)
-{
-	const char *p = row->values;
-	while (column--)
-		p += strlen(p) + 1;
-	return p;
-}
-
-static bool is_taken(const struct columns *columns, const char *name)
-{
-	for (size_t i = 0; i < columns->count; i++) {
-		if (strcmp(columns->names[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static void name_column(struct columns *columns, struct slice near, bool is_segment)
-{
-	struct buf name = {0};
-	plan_identifier(&name, near);
-	/* accounts -> account_id, addresses -> address_id */
-	if (is_segment && near.len) {
-		if (name.len > 4 && memcmp(name.data + name.len - 4, "sses", 4) == 0)
-			name.len -= 2;
-		else if (name.len > 2 && name.data[name.len - 1] == 's' &&
-			 !strchr("sui", name.data[name.len - 2]))
-			name.len--;
-		buf_append_str(&name, "_id");
-	}
-	char *unique = columns->names[columns->count];
-	snprintf(unique, sizeof(columns->names[0]), "%.40s", buf_cstr(&name));
-	for (unsigned i = 2; is_taken(columns, unique); i++)
-		snprintf(unique, sizeof(columns->names[0]), "%.40s_%u", buf_cstr(&name), i);
-	columns->varies[columns->count++] = false;
-	buf_fini(&name);
-}
-
-static void find_columns(const struct kind *kind, struct columns *columns)
-{
-	struct slice rest = slice_str(kind->path + 1), item, last = {0};
-	columns->count = 0;
-	while (slice_split(&rest, '/', &item)) {
-		if (item.len == 1 && item.ptr[0] == PLACE)
-			name_column(columns, last, true);
-		else
-			last = item;
-	}
-	rest = *kind->query ? slice_str(kind->query) : (struct slice){0};
-	while (slice_split(&rest, '&', &item)) {
-		if (item.len && item.ptr[item.len - 1] == '=')
-			name_column(columns, slice_of(item.ptr, item.len - 1), false);
-	}
-	for (size_t i = 0; i < columns->count; i++) {
-		for (unsigned r = 1; r < kind->row_count; r++)
-			columns->varies[i] |=
-				strcmp(value_at(&kind->rows[r], i), value_at(&kind->rows[0], i)) != 0;
-	}
-}
-
-/* Makes the variable; its places are "${name}" or "${name.column}". */
-static const char *make_variable(struct plan *plan, const struct kind *kind, const struct columns *columns,
-				 size_t varying, size_t only)
-{
-	json_t *rows = json_array();
-	for (unsigned r = 0; r < kind->row_count; r++) {
-		json_t *row = varying == 1 ? json_string(value_at(&kind->rows[r], only)) : json_object();
-		for (size_t i = 0; i < columns->count && varying > 1; i++) {
-			if (columns->varies[i])
-				json_object_set_new(row, columns->names[i],
-						    json_string(value_at(&kind->rows[r], i)));
-		}
-		json_array_append_new(rows, row);
-	}
-	if (varying == 1)
-		return plan_variable(plan, columns->names[only], rows);
-	struct buf name = {0};
-	plan_identifier(&name, slice_str(kind->path));
-	const char *given = plan_variable(plan, buf_cstr(&name), rows);
-	buf_fini(&name);
-	return given;
-}
-
-static void append_place(struct buf *out, const struct kind *kind, const struct columns *columns,
-			 size_t column, const char *variable, size_t varying)
-{
-	if (!columns->varies[column])
-		plan_escape(out, slice_str(value_at(&kind->rows[0], column)));
-	else if (varying == 1)
-		buf_printf(out, "${%s}", variable);
-	else
-		buf_printf(out, "${%s.%s}", variable, columns->names[column]);
-}
-
-/* The target with its places, and the name, in which they are {account_id}. */
-static void write_target(const struct kind *kind, const struct columns *columns, const char *variable,
-			 size_t varying, struct buf *path, struct buf *name)
-{
-	size_t column = 0;
-	buf_printf(name, "%s ", kind->method);
-	for (const char *p = kind->path; *p; p++) {
-		if (*p == PLACE) {
-			buf_printf(name, "{%s}", columns->names[column]);
-			append_place(path, kind, columns, column++, variable, varying);
-		} else {
-			buf_append_char(name, *p);
-			plan_escape(path, slice_of(p, 1));
-			if (p[0] == '$' && p[1] == '{')
-				buf_append_char(path, '$');
-		}
-	}
-	struct slice rest = *kind->query ? slice_str(kind->query) : (struct slice){0}, item;
-	for (char mark = '?'; slice_split(&rest, '&', &item); mark = '&') {
-		buf_append_char(path, mark);
-		plan_escape(path, item);
-		if (item.len && item.ptr[item.len - 1] == '=')
-			append_place(path, kind, columns, column++, variable, varying);
-	}
-}
-
-static json_t *expected(const struct kind *kind)
-{
-	json_t *list = json_array();
-	for (int status = 200; status < 500; status++) {
-		if (kind->status[status / 10] & 1u << (status % 10))
-			json_array_append_new(list, json_integer(status));
-	}
-	json_t *only = json_array_size(list) == 1 ? json_incref(json_array_get(list, 0)) : NULL;
-	if (only || json_array_size(list) == 0) {
-		json_decref(list);
-		return only;
-	}
-	return list;
-}
-
-static int add_kind(struct plan *plan, const struct kind *kind)
-{
-	struct columns columns;
-	struct buf path = {0}, name = {0}, body = {0};
-	size_t varying = 0, only = 0;
-	if (json_array_size(plan->requests) >= plan->options.requests_max) {
-		plan_omit(plan, PLAN_OMIT_RARE, kind->count, NULL);
-		return 0;
-	}
-	find_columns(kind, &columns);
-	for (size_t i = 0; i < columns.count; i++) {
-		varying += columns.varies[i];
-		only = columns.varies[i] ? i : only;
-	}
-	const char *variable = varying ? make_variable(plan, kind, &columns, varying, only) : NULL;
-	write_target(kind, &columns, variable, varying, &path, &name);
-	plan_escape(&body, slice_of(kind->body ? kind->body : "", kind->body ? kind->body_len : 0));
-	struct plan_request request = {
-		.name = buf_cstr(&name),
-		.method = kind->method,
-		.path = buf_cstr(&path),
-		.headers = json_incref(kind->headers),
-		.body = kind->body ? slice_of(buf_cstr(&body), body.len) : (struct slice){0},
-		.body_is_json = kind->body_is_json,
-		.weight = (double)kind->count,
-		.expect = expected(kind),
-	};
-	bool failed = path.failed || name.failed || body.failed;
-	if (!failed && plan_add(plan, &request))
-		plan->taken += kind->count;
-	buf_fini(&path);
-	buf_fini(&name);
-	buf_fini(&body);
-	return failed || plan->failed ? -ENOMEM : 0;
-}
-
 static int by_count(const void *a, const void *b)
 {
 	const struct kind *x = *(struct kind *const *)a, *y = *(struct kind *const *)b;
@@ -795,7 +604,7 @@ int collection_finish(struct collection *c)
 	qsort(c->kinds, c->count, sizeof(struct kind *), by_count);
 	for (size_t i = 0; i < c->count && !err; i++) {
 		if (!c->kinds[i]->merged)
-			err = add_kind(plan, c->kinds[i]);
+			err = kind_add(plan, c->kinds[i]);
 	}
 	if (c->timed > 1 && c->last_ms > c->first_ms)
 		plan->recorded_rate = (double)c->timed * 1000 / (double)(c->last_ms - c->first_ms + 1);

@@ -102,6 +102,10 @@ int plan_from_samples(struct plan *plan, const json_t *answer, struct buf *error
 		int finished = collection_finish(collection);
 		err = err ? err : finished;
 	}
+	/* The samples are a choice of what was seen in their time. */
+	double of = json_number_value(json_object_get(answer, "seen"));
+	if (json_array_size(samples) && of > (double)json_array_size(samples))
+		plan->recorded_rate *= of / (double)json_array_size(samples);
 	if (!err && !seen) {
 		buf_append_str(errors,
 			       "the daemon has no samples of this route: let some traffic pass first "
