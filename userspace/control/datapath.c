@@ -39,6 +39,11 @@ int data_path_policy(struct control *control)
 	if (!control->plane)
 		return policy_init_memory(&control->policy);
 	dataplane_policy(control->plane, &control->policy);
+	/* Who is down is to be found out anew: nobody would say of an upstream that it is up again. */
+	for (uint32_t slot = 0; slot < PHX_ROUTE_SLOTS; slot++)
+		__atomic_fetch_and(&control->policy.slots[slot].flags,
+				   ~(uint32_t)(PHX_ROUTE_LEGACY_DOWN | PHX_ROUTE_MODERN_DOWN),
+				   __ATOMIC_RELAXED);
 	return 0;
 }
 

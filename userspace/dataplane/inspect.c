@@ -8,6 +8,7 @@
 #include "dataplane/sweep.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -270,13 +271,20 @@ static int detach_all(const char *pin_dir, const struct plane_maps *maps, const 
 	return err;
 }
 
+/* Also maps that this version does not know. */
 static void remove_pins(const char *pin_dir)
 {
-	char path[256];
-	for (unsigned i = 0; i < PLANE_MAP_COUNT; i++) {
-		snprintf(path, sizeof(path), "%s/%s", pin_dir, plane_map_names[i]);
+	char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(pin_dir);
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "phx_", 4) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name);
 		unlink(path);
 	}
+	if (dir)
+		closedir(dir);
 	rmdir(pin_dir);
 }
 
