@@ -299,7 +299,7 @@ def test_full_flow_table(env):
     lab = Lab(upstreams=4)
     try:
         all_sites = sites(lab)
-        gw = gateway(lab, site_routes(all_sites, (0.5, 0.5)), xdp={"flows": 64})
+        gw = gateway(lab, site_routes(all_sites, (0.5, 0.5)), xdp={"ports": "20000-20063"})
         count = Count(gw)
         with lab.inside("client"):
             clients = [Client(gw.address) for _ in range(200)]
@@ -334,6 +334,6 @@ def test_clients_that_vanish(env):
         if phase == 5:
             client.response()
         rng.choice([client.close, client.reset])()
-    count = Count(env.gw)
+    count = Count(env.gw, settled=True)
     report = right(Checker(env.lab, env.gw.address, env.sites, requests=2000, connections=32, per_connection=10).finish(), 2000)
     count.agrees(report)

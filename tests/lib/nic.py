@@ -20,7 +20,7 @@ from .lab import ROUTES, LabGateway, bpftool, content
 from .net import chunks, response, wait_for
 from .process import route
 
-MODE = os.environ.get("PHX_TEST_XDP", "off")
+MODE = os.environ.get("PHX_TEST_XDP", "native")
 NIC = MODE != "off"
 PATH = "xdp" if NIC else "daemon"
 
@@ -37,11 +37,16 @@ def site_routes(sites, weights=(0.3, 0.7), six=False, **more):
 
 
 class Count:
-    """phoenix_requests_total from a moment on, by (route, side) and path."""
+    """phoenix_requests_total from a moment on, by (route, side) and path. settled: that moment is when the counters
+    have not moved for a while, because requests of clients that went away may still be counted."""
 
-    def __init__(self, gw):
+    def __init__(self, gw, settled=False):
         self.gw = gw
         self.start = self._read()
+        while settled:
+            time.sleep(0.3)
+            before, self.start = self.start, self._read()
+            settled = before != self.start
 
     def _read(self):
         out = {}

@@ -28,7 +28,7 @@ from subjects import Subjects, wait_port
 
 TESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "tests")
 sys.path.insert(0, TESTS)
-SUBJECTS = ["direct", "haproxy", "nginx", "daemon"]
+SUBJECTS = ["direct", "haproxy", "nginx", "daemon", "xdp"]
 ORIGIN_PORT = 8080
 PORTS = {"haproxy": 81, "nginx": 82, "daemon": 83, "xdp": 80}
 SOURCES = 40  # addresses of the client, so that it does not run out of ports
@@ -89,8 +89,9 @@ class NicSubjects(Subjects):
         client.ip(*[f"address add 198.18.0.{10 + i}/24 dev eth0" for i in range(SOURCES)])
         if not xdp:
             client.ip(*[f"address add 198.18.99.{10 + i}/24 dev eth1" for i in range(SOURCES)])
-        for space in self.lab.spaces.values():
-            space.sysctl("net.ipv4.ip_local_port_range", "1024 65535")
+        for name, space in self.lab.spaces.items():
+            # The gateway's ports below that are the NIC path's.
+            space.sysctl("net.ipv4.ip_local_port_range", "32768 65535" if name == "gateway" else "1024 65535")
             space.sysctl("net.ipv4.tcp_tw_reuse", 1)
         self.thread("gateway", ["eth0", "eth1"], self.gateway_core)
         self.thread("client", ["eth0"] if xdp else ["eth0", "eth1"], self.other_cores)

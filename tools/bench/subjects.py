@@ -175,7 +175,10 @@ class Subjects:
     def ask(self, name, method, path):
         """What a daemon's admin interface answers."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(self.admin[name])
+            for _ in range(100):  # at start the port is there before this socket
+                if s.connect_ex(self.admin[name]) == 0:
+                    break
+                time.sleep(0.05)
             s.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                       "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}".encode())
             return b"".join(iter(lambda: s.recv(65536), b"")).decode()
