@@ -65,14 +65,6 @@ def test_many_short_connections(env):
     count.agrees(report)
 
 
-def test_connection_close_is_the_daemons(env):
-    weights(env, users=0.5, orders=0.5)
-    count = Count(env.gw)
-    report = right(Checker(env.lab, env.gw.address, env.sites, requests=2000, connections=16, close=True).finish(), 2000)
-    share(report, "users", 0.5)
-    equal(count.of("daemon"), 2000, "requests that the daemon served")
-
-
 @table([0.0, 0.01, 0.25, 0.5, 0.99, 1.0])
 def test_share_of_windows(env, row):
     """Any 100 in a row hold 100·w ± 1; at 0 and 1 not one goes astray."""
@@ -179,3 +171,12 @@ def test_bpftool_and_metrics_agree(env):
     told = {name.lower(): n for name, n in nic.verdicts(env.gw).items()}
     for name in ("request", "response"):
         equal(by_cpu[name], told[name], f"verdict {name}: bpftool against /metrics")
+
+
+def test_connection_close_is_the_daemons(env):
+    """The last test: the sockets that the daemon leaves in TIME_WAIT make connections from the same ports the kernel's."""
+    weights(env, users=0.5, orders=0.5)
+    count = Count(env.gw)
+    report = right(Checker(env.lab, env.gw.address, env.sites, requests=2000, connections=16, close=True).finish(), 2000)
+    share(report, "users", 0.5)
+    equal(count.of("daemon"), 2000, "requests that the daemon served")

@@ -83,7 +83,7 @@ class Count:
             raise AssertionError(f"the client counted {want}, the gateway {counted()}; by path {self.moved()}") from None
         total = sum(want.values())
         check(self.of(PATH) >= at_least * total, f"{PATH} served {self.of(PATH)} of {total}", self.moved(),
-              self.gw.admin.json("/admin/datapath") if NIC else "")
+              {name: n for name, n in self.gw.admin.json("/admin/datapath")["xdp"]["reasons"].items() if n} if NIC else "")
 
 
 def right(report, answers=None):
