@@ -206,6 +206,16 @@ def test_bad_command_lines_are_2(env, row):
     check(err and not out, out, err)
 
 
+def test_fields_from_the_command_line_and_from_a_file(env):
+    path = os.path.join(env.folder, "fields")
+    with open(path, "w") as file:
+        file.write("Authorization: Bearer s3cret\r\n\nX-B: 2\n")
+    made = scenario(env, [{"path": "/users/77", "headers": {"X-A": "scenario", "X-B": "scenario"}}])
+    traffic(env, made, "--requests", 3, "--rate", 100, "--header", "X-A: 1", "--header", "@" + path)
+    last = [ex for ex in env.upstream.seen if ex.target == "/users/77"][-1]
+    equal((last.all("X-A"), last.all("X-B"), last.get("Authorization")), (["1"], ["2"], "Bearer s3cret"), "fields")
+
+
 # --- how it sends -----------------------------------------------------------------------------------------
 
 def test_stages_are_kept(env):

@@ -174,8 +174,10 @@ static int write_script(struct k6_run *run)
 	if (notes.len)
 		talk_note(ctl, "%s: %.*s", file, (int)notes.len - 1, buf_cstr(&notes));
 	FILE *out = good ? fopen(run->script, "w") : NULL;
-	if (out && (fwrite(text.data, 1, text.len, out) != text.len) | (fclose(out) != 0))
-		good = false;
+	if (out) {
+		good = fwrite(text.data, 1, text.len, out) == text.len;
+		good = fclose(out) == 0 && good;
+	}
 	if (status == CTL_DONE && (!good || !out)) {
 		talk_error(ctl, "cannot make a k6 script of %s", file);
 		status = CTL_FAILED;
