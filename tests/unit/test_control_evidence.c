@@ -50,6 +50,8 @@ static void submit_synthetic(unsigned good, unsigned bad)
 		struct exchange *e = sample(i < good);
 		e->synthetic = true;
 		fake_submit(&fake, e);
+		if (i % 1000 == 999)
+			facts_settle(fake.control->facts);
 	}
 	facts_settle(fake.control->facts);
 }
@@ -61,6 +63,8 @@ static void submit_target(const char *target, unsigned count)
 		buf_reset(&e->target);
 		buf_append_str(&e->target, target);
 		fake_submit(&fake, e);
+		if (i % 1000 == 999)
+			facts_settle(fake.control->facts);
 	}
 	facts_settle(fake.control->facts);
 }

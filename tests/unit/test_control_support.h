@@ -122,8 +122,11 @@ static inline void fake_submit(struct fake *fake, struct exchange *exchange)
 /* `good` equal and `bad` differing samples, counted before it returns. */
 static inline void fake_samples(struct fake *fake, const struct route *route, unsigned good, unsigned bad)
 {
-	for (unsigned i = 0; i < good; i++)
+	for (unsigned i = 0; i < good; i++) {
 		fake_submit(fake, fake_exchange(fake, route, PHX_LEGACY, "{\"v\":1}", "{\"v\":1.0}"));
+		if (i % 1000 == 999) /* never so many at once that the queue sheds some */
+			facts_settle(fake->control->facts);
+	}
 	for (unsigned i = 0; i < bad; i++)
 		fake_submit(fake, fake_exchange(fake, route, PHX_LEGACY, "{\"v\":1}", "{\"v\":2}"));
 	facts_settle(fake->control->facts);

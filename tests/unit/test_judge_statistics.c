@@ -165,6 +165,27 @@ TEST(literal_in_the_long_run)
 	free(bare.actions);
 }
 
+/* What README tells about the defaults. */
+TEST(literal_by_default)
+{
+	static const struct {
+		double p, promote, rollback;
+	} cases[] = {
+		{.95, .036, .937}, {.97, .201, .454},  {.98, .449, .229},
+		{.99, .906, .065}, {.995, .983, .017}, {.999, .999, .001},
+	};
+	struct arbiter_policy policy = arbiter_policy_default();
+	struct grid g = grid_make(&policy, 5000);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct outcome o = run_step(&g, cases[i].p);
+		CHECK_NEAR(o.promote, cases[i].promote, HALF(3));
+		CHECK_NEAR(o.rollback, cases[i].rollback, HALF(3));
+	}
+	CHECK_NEAR(pow(run_step(&g, .99).promote, 10), .37, HALF(2));
+	CHECK_NEAR(pow(run_step(&g, .995).promote, 10), .84, HALF(2));
+	free(g.actions);
+}
+
 TEST(false_rollback_by_floor)
 {
 	static const struct {

@@ -102,7 +102,7 @@ static bool members_read(const struct member *members, const json_t *json, void 
 json_t *record_evidence(const struct arbiter_policy *policy, const struct arbiter_facts *facts,
 			const struct arbiter_decision *decision)
 {
-	json_t *json = json_pack("{s:s, s:s, s:s, s:I}", "action", arbiter_action_word(decision->action),
+	json_t *json = json_pack("{s:s, s:s, s:s, s:I}", "decision", arbiter_action_word(decision->action),
 				 "reason", arbiter_reason_word(decision->reason), "rule",
 				 policy->rule == ARBITER_RULE_BOUNDED ? "bounded" : "literal",
 				 "new_weight_bp", (json_int_t)decision->new_weight_bp);
@@ -218,7 +218,7 @@ enum record_result record_replay(const json_t *record, struct buf *why)
 		return RECORD_DIFFERS;
 	}
 	bool same =
-		same_text("decision", text_of(evidence, "action"), arbiter_action_word(d.action), why) &&
+		same_text("decision", text_of(evidence, "decision"), arbiter_action_word(d.action), why) &&
 		same_text("kind of reason", text_of(evidence, "reason"), arbiter_reason_word(d.reason),
 			  why) &&
 		same_figure("new weight in basis points", json_object_get(evidence, "new_weight_bp"),

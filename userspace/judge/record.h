@@ -14,7 +14,7 @@
 
 #include <jansson.h>
 
-/* {"action", "reason", "rule", "new_weight_bp", "facts": {…}, "policy": {…}}; NULL when out of memory. */
+/* {"decision", "reason", "rule", "new_weight_bp", "facts": {…}, "policy": {…}}; NULL when out of memory. */
 json_t *record_evidence(const struct arbiter_policy *policy, const struct arbiter_facts *facts,
 			const struct arbiter_decision *decision);
 /* Reads facts and policy back. False when a member is missing, of another type, or contradicts another
