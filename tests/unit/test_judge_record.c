@@ -76,7 +76,7 @@ TEST(every_record_is_decided_again)
 {
 	uint64_t seed = 4;
 	unsigned reasons[ARBITER_REASON_COUNT] = {0}, failures = 0;
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 6000; i++) {
 		struct arbiter_policy policy;
 		struct arbiter_facts facts;
 		random_question(&seed, &policy, &facts);
