@@ -23,12 +23,7 @@ struct transaction *transaction_create(struct downstream *down)
 		if (!t)
 			return NULL;
 	}
-	/* The two heads are large and initialised where they are used. */
 	memset(t, 0, offsetof(struct transaction, request));
-	memset((char *)t + offsetof(struct transaction, head_block), 0,
-	       offsetof(struct transaction, response) - offsetof(struct transaction, head_block));
-	memset((char *)t + offsetof(struct transaction, response_head_block), 0,
-	       sizeof(*t) - offsetof(struct transaction, response_head_block));
 	t->worker = worker;
 	t->down = down;
 	http_head_init(&t->request, 0, (uint16_t)worker->limits->fields);

@@ -40,7 +40,6 @@ struct transaction {
 	uint32_t step;
 	uint64_t split_hash; /* of the key that chose the side; 0 = no key did */
 
-	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
 	struct block *head_block; /* the request head, when it came in several pieces */
 	uint32_t head_block_len;
 	struct block *request_block; /* the head as sent on, with the body's first bytes when they fit */
@@ -48,7 +47,6 @@ struct transaction {
 	struct http_body request_body;
 	struct block *request_tail; /* a trailer section being sent */
 
-	struct http_head response;
 	struct block *response_head_block; /* a response head that came in several pieces */
 	uint32_t response_head_len;
 	struct block *response_block; /* the head as sent on, or an answer of our own */
@@ -91,6 +89,10 @@ struct transaction {
 	bool may_fail_over : 1; /* modern's, and legacy could serve it */
 	bool tunnel : 1;
 	bool tunnel_client_done : 1, tunnel_upstream_done : 1;
+
+	/* Last: they are large, and initialised where they are used. */
+	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
+	struct http_head response;
 };
 
 /* Takes over a request whose head was parsed into t->request from `bytes`; the body's first bytes, if any,
