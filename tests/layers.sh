@@ -3,7 +3,7 @@
 #
 # layers: who may include whom. Facts go up as data, decisions come down as calls:
 #
-#   base <- io, http <- dataplane, gateway, judge, store <- control <- admin <- main
+#   base <- io, http <- dataplane, gateway, judge, store, pipeline <- control <- admin <- main
 #
 # The tables below are the rule; a file that includes upward or sideways is named with its line, and the exit
 # status is 1. One folder sees liburing, one sees libbpf, the judge is pure.
@@ -21,21 +21,22 @@ config    base judge .
 dataplane base io http dataplane .
 gateway   base io http gateway .
 store     base io http store .
-control   base io http dataplane gateway judge store control .
+pipeline  base judge pipeline .
+control   base io http dataplane gateway judge store pipeline control .
 admin     base io http control admin .
 trafficgen base http judge trafficgen .
-ctl       base http dataplane judge trafficgen ctl .
-main      base io http dataplane gateway judge store control admin .
+ctl       base http dataplane judge trafficgen pipeline ctl .
+main      base io http dataplane gateway judge store pipeline control admin .
 '
 # header of a library | the folders that may see it
 libraries='
 liburing.h   io tests
 bpf/         dataplane tests
 xdp/         dataplane
-yaml.h       config tests
+yaml.h       config pipeline tests
 hiredis/     store tests
 zlib.h       judge tests
-curl/        control ctl tools tests
+curl/        pipeline control ctl tools tests
 '
 
 find userspace tools tests include bpf -name '*.[ch]' 2>/dev/null | sort | xargs awk -v folders="$folders" -v libraries="$libraries" '

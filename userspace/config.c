@@ -30,10 +30,14 @@ struct defaults {
 	struct tree config, route;
 };
 
-static int read_defaults(struct tree *tree, const struct section_spec *section)
+int config_read_defaults(struct tree *tree, const struct section_spec *section, const char *more)
 {
 	struct buf text = {0};
 	section_defaults(section, &text);
+	if (more[0] && text.len) {
+		text.len--; /* the brace */
+		buf_printf(&text, "%s%s}", text.len > 1 ? "," : "", more);
+	}
 	int err = text.failed ? -ENOMEM : config_json_read(tree, buf_slice(&text));
 	buf_fini(&text);
 	return err;
@@ -44,8 +48,8 @@ static int defaults_init(struct defaults *defaults)
 	*defaults = (struct defaults){.report = {.file = "defaults"}};
 	tree_init(&defaults->config, &defaults->report);
 	tree_init(&defaults->route, &defaults->report);
-	int err = read_defaults(&defaults->config, &config_section);
-	return err ? err : read_defaults(&defaults->route, &route_section);
+	int err = config_read_defaults(&defaults->config, &config_section, "");
+	return err ? err : config_read_defaults(&defaults->route, &route_section, "");
 }
 
 static void defaults_fini(struct defaults *defaults)
@@ -63,8 +67,7 @@ static bool ends_with(const char *name, const char *end)
 	return name_len > end_len && strcasecmp(name + name_len - end_len, end) == 0;
 }
 
-/* Text -> tree whose root is an object. */
-static int read_tree(const char *name, struct slice text, struct tree *tree)
+int config_read_tree(const char *name, struct slice text, struct tree *tree)
 {
 	struct report *report = tree->report;
 	struct mark start = {1, 1};
@@ -111,7 +114,7 @@ int config_parse(const char *name, struct slice text, struct config **out, struc
 	tree_init(&tree, &report);
 	struct config *config = config_create(name);
 	report.no_memory = defaults_init(&defaults) != 0 || !config;
-	if (!report.no_memory && read_tree(name, text, &tree) == 0) {
+	if (!report.no_memory && config_read_tree(name, text, &tree) == 0) {
 		struct config_reader reader = {.report = &report, .route_defaults = defaults.route.root};
 		section_read(&reader, &config_section, tree.root, defaults.config.root, &root, config);
 		config_check(&report, tree.root, config);
@@ -136,7 +139,7 @@ int route_config_parse(const char *name, struct slice text, struct route_config 
 	struct route_config *route = calloc(1, sizeof(*route));
 	report.no_memory = defaults_init(&defaults) != 0 || !route;
 	/* A route by REST or from a store is always JSON, whatever it is called. */
-	if (!report.no_memory && read_tree("", text, &tree) == 0) {
+	if (!report.no_memory && config_read_tree("", text, &tree) == 0) {
 		struct config_reader reader = {.report = &report};
 		section_read(&reader, &route_section, tree.root, defaults.route.root, &root, route);
 		route_settle(route);

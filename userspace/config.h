@@ -159,6 +159,9 @@ struct config {
 		char *pin_dir;
 		char *ports; /* "16384-32767", see port_range_parse() */
 	} xdp;
+	struct {
+		char *directory; /* where the pipeline keeps its work; NULL: beside the state file */
+	} pipeline;
 	uint32_t workers; /* 0 = one a core */
 	char *user;	  /* who the process becomes after its start as root; NULL = nobody else */
 	bool seccomp;	  /* refuse system calls that nothing here needs */

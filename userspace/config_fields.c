@@ -66,6 +66,10 @@ void section_fini(const struct section_spec *section, void *base)
 		case KEY_ROUTES:
 			routes_fini(base);
 			break;
+		case KEY_JSON:
+			json_decref(*(json_t **)field);
+			*(json_t **)field = NULL;
+			break;
 		case KEY_SECTION:
 			section_fini(spec->section, base);
 			break;
@@ -146,6 +150,7 @@ static bool value_copy(const struct key_spec *spec, const void *from_base, void 
 		return string_copy(from_route->split_name, &to_route->split_name);
 	case KEY_SECTION:
 		return section_copy(spec->section, from_base, to_base);
+	case KEY_JSON:
 	case KEY_LISTEN:
 	case KEY_LISTENS:
 	case KEY_ROUTES:
@@ -260,6 +265,8 @@ static json_t *value_dump(const struct key_spec *spec, const void *base)
 		return split_dump(base);
 	case KEY_ROUTES:
 		return routes_dump(spec->section, base);
+	case KEY_JSON:
+		return *(json_t *const *)field ? json_incref(*(json_t *const *)field) : json_null();
 	case KEY_SECTION:
 		return section_dump(spec->section, base);
 	}

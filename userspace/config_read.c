@@ -88,6 +88,9 @@ static void append_wanted(struct buf *out, const struct key_spec *spec)
 	case KEY_ROUTES:
 		buf_append_str(out, "a list of routes");
 		break;
+	case KEY_JSON:
+		buf_append_str(out, "a value");
+		break;
 	case KEY_SECTION:
 		buf_append_str(out, "an object");
 		break;
@@ -490,6 +493,42 @@ void route_settle(struct route_config *route)
 		arbiter->rollback_min_samples = arbiter->policy == POLICY_BOUNDED ? 100 : 20;
 }
 
+json_t *node_to_json(const struct node *node)
+{
+	json_t *json = NULL;
+	switch (node->kind) {
+	case NODE_NULL:
+		return json_null();
+	case NODE_BOOL:
+		return json_boolean(node->truth);
+	case NODE_STRING:
+		return json_stringn(node->text.ptr, node->text.len);
+	case NODE_NUMBER: {
+		/* As the text has it where jansson can hold it; what it cannot (1e400, 20 digits) as a real.
+		 */
+		json = json_loadb(node->text.ptr, node->text.len, JSON_DECODE_ANY, NULL);
+		return json ? json : json_real(strtod(node->text.ptr, NULL));
+	}
+	case NODE_LIST:
+		json = json_array();
+		break;
+	case NODE_MAP:
+		json = json_object();
+		break;
+	}
+	for (const struct node *item = node->first; json && item; item = item->next) {
+		json_t *value = node_to_json(item);
+		int failed = node->kind == NODE_LIST
+				     ? json_array_append_new(json, value)
+				     : json_object_setn_new(json, item->key.ptr, item->key.len, value);
+		if (failed) {
+			json_decref(json);
+			return NULL;
+		}
+	}
+	return json;
+}
+
 static void read_value(struct config_reader *reader, const struct key_spec *spec, const struct node *node,
 		       const struct where *where, void *base)
 {
@@ -539,6 +578,10 @@ static void read_value(struct config_reader *reader, const struct key_spec *spec
 		break;
 	case KEY_ROUTES:
 		read_routes(reader, spec, node, where, base);
+		break;
+	case KEY_JSON:
+		*(json_t **)field = node_to_json(node);
+		reader->report->no_memory |= !*(json_t **)field;
 		break;
 	case KEY_SECTION:
 		break;

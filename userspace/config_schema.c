@@ -230,6 +230,14 @@ static const struct key_spec limit_keys[] = {
 	 UINT64_C(1) << 40, .help = "What sampled exchanges may hold in all; over it, samples are dropped."},
 	{.key = NULL}};
 
+static const struct key_spec pipeline_keys[] = {{"directory", KEY_STRING, CONFIG(pipeline.directory), "null",
+						 .nullable = true, .check = file_path_check,
+						 .help = "Where migrations keep specs, logs, cases and, "
+							 "unless a spec says otherwise, the deployed code; "
+							 "null: the folder \"pipeline\" beside state.path."},
+						{.key = NULL}};
+
+static const struct section_spec pipeline_section = {"Deployment of modern services.", pipeline_keys};
 static const struct section_spec admin_section = {"The admin API and the web page.", admin_keys};
 static const struct section_spec state_section = {"What survives a restart.", state_keys};
 static const struct section_spec xdp_section = {"The fast path in the network driver.", xdp_keys};
@@ -241,6 +249,7 @@ static const struct key_spec config_keys[] = {
 	{"admin", KEY_SECTION, 0, "", .section = &admin_section},
 	{"state", KEY_SECTION, 0, "", .section = &state_section},
 	{"xdp", KEY_SECTION, 0, "", .section = &xdp_section},
+	{"pipeline", KEY_SECTION, 0, "", .section = &pipeline_section},
 	{"workers", KEY_U32, CONFIG(workers), "0", 0, 256, .help = "Worker threads; 0: one a core."},
 	{"user", KEY_STRING, CONFIG(user), "null", .nullable = true, .check = user_check,
 	 .pattern = "^[a-z_][a-z0-9_-]{0,31}$",
@@ -326,6 +335,8 @@ static json_t *value_schema(const struct key_spec *spec)
 	case KEY_ROUTES:
 		return json_pack("{s:s, s:I, s:o*}", "type", "array", "maxItems", (json_int_t)spec->max,
 				 "items", section_schema(spec->section));
+	case KEY_JSON:
+		return json_object();
 	case KEY_SECTION:
 		return section_schema(spec->section);
 	case KEY_STRING:

@@ -28,6 +28,7 @@ enum key_type {
 	KEY_METHODS,  /* route.methods and method_mask; base is struct route_config */
 	KEY_SPLIT,    /* route.split_by and split_name; base is struct route_config */
 	KEY_ROUTES,   /* config.routes and route_count; base is struct config */
+	KEY_JSON,     /* json_t *: any value, taken as it is; NULL when it is null */
 	KEY_SECTION,  /* an object; its rows' offsets are in the same struct */
 };
 
@@ -79,6 +80,14 @@ void section_read(struct config_reader *reader, const struct section_spec *secti
 		  const struct node *defaults, const struct where *where, void *base);
 /* Fills in defaults that depend on other keys of the route. */
 void route_settle(struct route_config *route);
+/* Text -> tree whose root is an object; `name` decides the notation (.yaml, .yml: YAML, else JSON). What is
+ * wrong is reported. 0, -EINVAL or -ENOMEM. */
+int config_read_tree(const char *name, struct slice text, struct tree *tree);
+/* The section's defaults as a tree, for section_read(); `more` are further members ("\"a\":1,\"b\":2"), or
+ * "". */
+int config_read_defaults(struct tree *tree, const struct section_spec *section, const char *more);
+/* A node as JSON; NULL when out of memory. */
+json_t *node_to_json(const struct node *node);
 /* Frees what the fields own; they are zero afterwards. */
 void section_fini(const struct section_spec *section, void *base);
 /* Deep copy of the fields; false when out of memory (then `to` may be half filled, section_fini cleans up).

@@ -131,7 +131,7 @@ TEST(default_copy_and_dump_without_memory)
 		done = allocations < n;
 		CHECK(done ? copy && json && empty : !copy + !json + !empty >= 0);
 		if (json)
-			CHECK_INT(json_object_size(json), 9);
+			CHECK_INT(json_object_size(json), 10);
 		route_config_destroy(copy);
 		json_decref(json);
 		config_destroy(empty);

@@ -7,6 +7,7 @@
 #define PHOENIX_ADMIN_API_H
 
 #include "admin/server.h"
+#include "config_report.h"
 
 #include <jansson.h>
 
@@ -73,6 +74,9 @@ void api_dispatch(struct connection *connection, struct response *response);
 void respond_problem(struct response *response, int status, const char *detail, json_t *more);
 void respond_problem_format(struct response *response, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Lines of errors as a problem: 400 when the request's text is no JSON at all, otherwise 422. writes.c */
+void respond_errors(struct response *response, const struct request *request, const char *detail,
+		    struct slice lines);
 /* Takes the reference; NULL is a 500. */
 void respond_json(struct response *response, int status, json_t *json);
 /* Writes the answer's head (status line and fields) for `response` into `out`. */
@@ -98,6 +102,10 @@ void handle_samples(struct request *request, struct response *response);
 void handle_decisions(struct request *request, struct response *response);
 void handle_series(struct request *request, struct response *response);
 void handle_ignore(struct request *request, struct response *response);
+void handle_migrations(struct request *request, struct response *response);
+void handle_migration(struct request *request, struct response *response);
+void handle_migration_create(struct request *request, struct response *response);
+void handle_migration_delete(struct request *request, struct response *response);
 void handle_events(struct request *request, struct response *response);
 void handle_data_path(struct request *request, struct response *response);
 void handle_trace(struct request *request, struct response *response);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writes: the handlers of the REST API that change something (api.h). The checks of api.c are behind them. */
 #include "admin/api.h"
+#include "control/pipeline.h"
 #include "control/value.h"
 #include "control/view.h"
 
@@ -75,8 +76,22 @@ void handle_verb(struct request *request, struct response *response)
 	if (verb != VERB_ROLLBACK && !precondition(request, route, response))
 		return;
 	struct buf why = {0};
-	int err = engine_verb(&request->control->engine, route, verb, request->peer->who, request->reason,
-			      moment_now(), &why);
+	/* A route whose service was undone begins again where its code is verified. */
+	int err = verb == VERB_RETRY && route->migration.latched
+			  ? pipeline_retry(request->control->pipeline, request->id, request->peer->who, &why)
+			  : -ENOENT;
+	if (!err) {
+		respond_route(request, response, 200, route);
+		buf_fini(&why);
+		return;
+	}
+	if (err != -ENOENT) {
+		respond_problem_format(response, 409, "refused, nothing changed: %s", buf_cstr(&why));
+		buf_fini(&why);
+		return;
+	}
+	err = engine_verb(&request->control->engine, route, verb, request->peer->who, request->reason,
+			  moment_now(), &why);
 	if (err)
 		respond_refused(request, response, route, err, &why);
 	else
@@ -134,9 +149,8 @@ void handle_weight_set(struct request *request, struct response *response)
 /* --- routes ----------------------------------------------------------------------------------------------
  */
 
-/* Lines of errors as a problem: 400 when the text is no JSON at all, otherwise 422. */
-static void respond_errors(struct response *response, const struct request *request, const char *detail,
-			   struct slice lines)
+void respond_errors(struct response *response, const struct request *request, const char *detail,
+		    struct slice lines)
 {
 	json_t *list = json_array(), *parsed;
 	struct slice line;

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "control/datapath.h"
+#include "control/pipeline.h"
 #include "control/sdnotify.h"
 #include "control/series.h"
 #include "control/value.h"
@@ -263,6 +264,7 @@ static void on_tick(struct timer *timer)
 	handover_tick(control);
 	if (!handover_is_frozen(&control->handover))
 		engine_tick(&control->engine, now);
+	pipeline_tick(control->pipeline, now, handover_is_frozen(&control->handover));
 	sample(control, now);
 	if (now.ns >= control->rate_ns + NS_PER_SEC)
 		every_second(control, now);
@@ -325,6 +327,8 @@ static int start(struct control *control, const struct control_options *options,
 	use_path(control);
 	if (!err)
 		err = load_routes(control, why);
+	if (!err)
+		err = pipeline_create(control, &control->pipeline, why);
 	return err ? err : handover_open(control, options->inheritance, why);
 }
 
@@ -385,6 +389,7 @@ void control_destroy(struct control *control)
 	if (!control)
 		return;
 	control->stopping = true;
+	pipeline_destroy(control->pipeline);
 	facts_stop(control->facts);
 	dataplane_stop(control->plane);
 	const struct limits_config *limits = &control->config->limits;

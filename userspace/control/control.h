@@ -26,6 +26,8 @@ struct data_path {
 	void (*route_reset)(void *context, uint32_t slot);
 };
 
+struct pipeline;
+
 struct control {
 	struct ring ring;
 	bool ring_ready;
@@ -39,6 +41,7 @@ struct control {
 	struct events events;
 	struct notify *notify;
 	struct engine engine;
+	struct pipeline *pipeline;
 	struct gateway *gateway; /* NULL in tests */
 	struct dataplane *plane; /* NULL without the NIC path */
 	struct data_path path;

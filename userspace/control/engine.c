@@ -463,6 +463,9 @@ static void look(struct engine *engine, struct route *route, struct moment now)
 {
 	struct evidence evidence;
 	engine_gather(engine, route, now, &evidence);
+	/* Its service is just being exchanged: nothing is decided about it. */
+	if (route->deploying)
+		return;
 	evidence.decision = arbiter_decide(&evidence.policy, &evidence.facts);
 	evidence.decided = true;
 	if (route->watch.verify && now.ns >= route->watch.verify_ns)

@@ -60,7 +60,8 @@ struct route {
 	uint32_t file_weight_bp; /* its weight there */
 	char file_print[PRINT_SIZE];
 	struct migration migration;
-	uint64_t revision; /* grows with every change: the ETag */
+	const char *deploying; /* the pipeline's step, borrowed; NULL: none is deploying its service */
+	uint64_t revision;     /* grows with every change: the ETag */
 	struct route_watch watch;
 	struct journal ledger;
 	struct series *series; /* NULL until there was traffic */

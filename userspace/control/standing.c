@@ -95,6 +95,7 @@ struct migration_view engine_view(const struct engine *engine, const struct rout
 		.set_bp = traffic_set_bp(&engine->traffic, route),
 		.holding = route->watch.holding,
 		.reason = route->watch.reason[0] ? route->watch.reason : NULL,
+		.deploying = route->deploying,
 	};
 }
 

@@ -29,6 +29,7 @@
 	X(DRY_RUN, "dry-run", 0, NULL, "only say what it would change")                                      \
 	X(PROPOSED, "proposed", 0, NULL, "also the pointers where legacy was seen to disagree with itself")  \
 	X(REMOVE, "remove", 0, NULL, "take the pointers off the list instead")                               \
+	X(DETACH, "detach", 0, NULL, "do not wait for the end")                                              \
 	X(ID, "id", 0, "ID", "of the new route")                                                             \
 	X(METHOD, "method", 0, "METHOD", "of the new route: GET or GET,POST or '*' (the default)")           \
 	X(PATH, "path", 0, "PATH", "of the new route: /users, /users/* or /users/{id}")                      \

@@ -42,6 +42,21 @@ const struct ctl_command ctl_commands[] = {
 	{"rollback", "ROUTE", CHANGE, "send everything to the legacy service, in every state", NULL,
 	 run_verb},
 	{"retry", "ROUTE", CHANGE, "begin again after a rollback", NULL, run_verb},
+	{"migrate", "FILE", READ | OPTION_BIT(WATCH) | OPTION_BIT(DETACH) | OPTION_BIT(TIMEOUT),
+	 "verify, deploy and migrate a service, as its spec says, to the end",
+	 "FILE is the spec, JSON or YAML; relative directories in it are relative to it. What happens is "
+	 "printed as\n"
+	 "it happens, until the end: 0 Migration Complete, 10 Rollback triggered, 12 when --timeout is over. "
+	 "Ctrl-C\n"
+	 "only stops watching. With --detach it returns at once. The same id again, after a rollback, begins "
+	 "anew.",
+	 run_migrate},
+	{"deploy", "FILE", READ | OPTION_BIT(DETACH) | OPTION_BIT(TIMEOUT),
+	 "only verify and deploy the service of a spec, until it is healthy", NULL, run_migrate},
+	{"migration ls", "", READ, "the migrations that were begun, and how they stand", NULL,
+	 run_migration_ls},
+	{"migration show", "ID", READ, "one migration with its stages and its log", NULL, run_migration_show},
+	{"migration rm", "ID", CHANGE, "stop a migration, undo it and forget it", NULL, run_migration_rm},
 	{"decisions replay", "FILE|ROUTE", READ,
 	 "decide again from each record, and compare (exit 1 when one differs)",
 	 "FILE is a ledger (state.decisions.jsonl beside the state file), what \"decisions ROUTE -o json\"\n"

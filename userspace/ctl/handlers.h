@@ -30,6 +30,11 @@ int run_traffic_run(struct ctl *ctl, const struct ctl_line *line);
 int run_xdp_status(struct ctl *ctl, const struct ctl_line *line);
 int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line);
 int run_maps(struct ctl *ctl, const struct ctl_line *line);
+/* migrate.c */
+int run_migrate(struct ctl *ctl, const struct ctl_line *line);
+int run_migration_ls(struct ctl *ctl, const struct ctl_line *line);
+int run_migration_show(struct ctl *ctl, const struct ctl_line *line);
+int run_migration_rm(struct ctl *ctl, const struct ctl_line *line);
 /* configuration.c */
 int run_config_check(struct ctl *ctl, const struct ctl_line *line);
 int run_config_show(struct ctl *ctl, const struct ctl_line *line);

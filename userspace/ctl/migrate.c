@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * migrate: hands a spec to the daemon's pipeline and follows it to its end.
+ *
+ * The spec is checked here, with the daemon's own code, so that mistakes have a line and a column. Following
+ * is polling: the log's lines have numbers, so nothing is printed twice and a restart of the daemon loses
+ * nothing.
+ */
+#include "ctl/field.h"
+#include "ctl/handlers.h"
+#include "ctl/parse.h"
+#include "ctl/talk.h"
+#include "base/clock.h"
+#include "pipeline/spec.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#define SPEC_TEXT_BYTES_MAX (16u << 20)
+#define LOOK_INTERVAL_MS    250
+#define LOOK_TIMEOUT_MS	    5000
+
+static int read_spec_text(const char *path, struct buf *text)
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+	char chunk[4096];
+	size_t n;
+	if (!file)
+		return -errno;
+	text->max = SPEC_TEXT_BYTES_MAX;
+	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+		buf_append(text, chunk, n);
+	int err = ferror(file) ? -EIO : text->failed ? -EFBIG : 0;
+	if (file != stdin)
+		fclose(file);
+	return err;
+}
+
+/* The folder that the spec lies in. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	if (!slash)
+		return realpath(".", NULL);
+	char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	char *real = folder ? realpath(folder, NULL) : NULL;
+	free(folder);
+	return real;
+}
+
+static int load_spec(struct ctl *ctl, const char *path, struct spec **spec)
+{
+	struct buf text = {0}, lines = {0};
+	int err = read_spec_text(path, &text);
+	if (err) {
+		talk_error(ctl, "cannot read %s: %s", path,
+			   err == -EFBIG ? "larger than the limit of 16 MiB" : strerror(-err));
+	} else {
+		char *base = folder_of(path);
+		err = spec_parse(strcmp(path, "-") ? path : "stdin", buf_slice(&text), base ? base : "/",
+				 spec, &lines);
+		if (lines.len)
+			fputs(buf_cstr(&lines), stderr);
+		free(base);
+	}
+	buf_fini(&text);
+	buf_fini(&lines);
+	return err ? CTL_BAD_CONFIG : CTL_DONE;
+}
+
+struct following {
+	struct ctl *ctl;
+	const char *id;
+	uint64_t since, deadline_ns;
+	char last[512]; /* the headline that was printed last */
+	bool away;
+};
+
+/* To stdout, which is what one looks at; with -o json stdout is for the end's JSON. */
+static int print(struct following *f, struct buf *out)
+{
+	if (!f->ctl->json)
+		return talk_write(f->ctl, out);
+	if (out->len)
+		fwrite(out->data, 1, out->len, stderr);
+	buf_fini(out);
+	return CTL_DONE;
+}
+
+static int print_news(struct following *f, const json_t *answer)
+{
+	struct buf out = {0};
+	char now[512];
+	json_t *line;
+	size_t i;
+	json_array_foreach(field(answer, "log"), i, line)
+	{
+		tint_begin(&out, f->ctl->out.colour, TINT_DIM);
+		buf_printf(&out, "%-8s ", field_text(line, "stage", "?"));
+		tint_end(&out, f->ctl->out.colour, TINT_DIM);
+		format_clean(&out, field_text(line, "text", ""));
+		buf_append_char(&out, '\n');
+		f->since = field_count(line, "number");
+	}
+	const char *headline = field_text(answer, "headline", "?"), *state = field_text(answer, "state", "");
+	snprintf(now, sizeof(now), "%s", headline);
+	if (strcmp(now, f->last) != 0) {
+		snprintf(f->last, sizeof(f->last), "%s", now);
+		tint_begin(&out, f->ctl->out.colour, tint_of_state(state));
+		format_clean(&out, f->id);
+		buf_append_str(&out, ": ");
+		format_clean(&out, headline);
+		tint_end(&out, f->ctl->out.colour, tint_of_state(state));
+		const char *detail = field_text(answer, "detail", "");
+		if (*detail && strcmp(state, "deploying") != 0) {
+			buf_append_str(&out, ": ");
+			format_clean(&out, detail);
+		}
+		buf_append_char(&out, '\n');
+	}
+	return print(f, &out);
+}
+
+static int conclude(struct following *f, const json_t *answer)
+{
+	bool lost = strcmp(field_text(answer, "stage", ""), "rolled_back") == 0;
+	json_t *first = json_array_get(field(answer, "cases"), 0);
+	if (lost && first && !f->ctl->json) {
+		struct buf out = {0};
+		buf_append_str(&out, "smallest failing example, for \"verify\" of the next spec: ");
+		format_clean(&out, field_text(first, "file", "?"));
+		buf_append_char(&out, '\n');
+		talk_write(f->ctl, &out);
+	}
+	if (f->ctl->json)
+		talk_json(f->ctl, answer);
+	return lost ? CTL_ROLLED_BACK : CTL_DONE;
+}
+
+/* -1: go on. */
+static int look(struct following *f)
+{
+	struct ctl *ctl = f->ctl;
+	char *base = client_path("/admin/migrations/%s", f->id), path[300];
+	struct answer answer;
+	snprintf(path, sizeof(path), "%s?since=%llu", base ? base : "", (unsigned long long)f->since);
+	free(base);
+	int status = client_call(ctl->client, "GET", path, NULL, NULL, LOOK_TIMEOUT_MS, &answer), result = -1;
+	if (status == CTL_DONE) {
+		if (f->away)
+			talk_note(ctl, "daemon reachable again");
+		f->away = false;
+		result = print_news(f, answer.json);
+		result = result != CTL_DONE		   ? result
+			 : field_true(answer.json, "over") ? conclude(f, answer.json)
+							   : -1;
+	} else if (status == CTL_UNREACHABLE || answer.status >= 500) {
+		if (!f->away)
+			talk_note(ctl, "daemon not reachable, retrying");
+		f->away = true;
+	} else if (!*ctl->interrupted) {
+		talk_error(ctl, "migration %s: %s", f->id, buf_cstr(&answer.message));
+		result = status;
+	}
+	answer_fini(&answer);
+	return result;
+}
+
+static int follow(struct following *f)
+{
+	for (;;) {
+		int status = look(f);
+		if (status >= 0)
+			return status;
+		if (*f->ctl->interrupted) {
+			talk_note(f->ctl, "the migration goes on; \"phoenixctl migration show %s\" shows it",
+				  f->id);
+			return CTL_INTERRUPTED;
+		}
+		if (f->deadline_ns && clock_now_ns() >= f->deadline_ns) {
+			talk_error(f->ctl, "the time is over and the migration is not (%s)", f->last);
+			return CTL_TIMED_OUT;
+		}
+		poll(NULL, 0, LOOK_INTERVAL_MS);
+	}
+}
+
+int run_migrate(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct spec *spec = NULL;
+	struct following f = {.ctl = ctl};
+	json_t *answer = NULL;
+	struct buf why = {0};
+	uint64_t timeout_ms = 0;
+	bool deploy = strcmp(line->command->words, "deploy") == 0;
+
+	if (line->options[OPTION_TIMEOUT] &&
+	    parse_duration(line->options[OPTION_TIMEOUT], &timeout_ms, &why) < 0) {
+		talk_error(ctl, "--timeout: %s", buf_cstr(&why));
+		buf_fini(&why);
+		return CTL_USAGE;
+	}
+	int status = load_spec(ctl, line->arguments[0], &spec);
+	if (status)
+		return status;
+	status = talk_request(ctl, line->command->words, "POST",
+			      deploy ? "/admin/migrations?until=healthy" : "/admin/migrations",
+			      spec->document, &answer);
+	if (timeout_ms)
+		f.deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+	f.id = spec->id;
+	if (status == CTL_DONE && line->options[OPTION_DETACH] && ctl->json) {
+		status = talk_json(ctl, answer);
+	} else if (status == CTL_DONE && line->options[OPTION_DETACH]) {
+		struct buf out = {0};
+		buf_printf(&out, "%s: begun\n", spec->id);
+		status = talk_write(ctl, &out);
+	} else if (status == CTL_DONE) {
+		status = follow(&f);
+	}
+	json_decref(answer);
+	spec_destroy(spec);
+	return status;
+}
+
+/* --- what there is --- */
+
+int run_migration_ls(struct ctl *ctl, const struct ctl_line *line)
+{
+	json_t *answer = NULL, *item;
+	struct table table = {0};
+	struct buf out = {0};
+	size_t i;
+	int status = talk_request(ctl, "list the migrations", "GET", "/admin/migrations", NULL, &answer);
+	if (status)
+		return status;
+	if (ctl->json) {
+		status = talk_json(ctl, answer);
+		json_decref(answer);
+		return status;
+	}
+	static const char *const titles[] = {"MIGRATION", "STATE", "STAGE", "ATTEMPT", "KIND", "DETAIL"};
+	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
+		table_column(&table, titles[c], c == 3);
+	json_array_foreach(field(answer, "migrations"), i, item)
+	{
+		const char *state = field_text(item, "state", "?");
+		table_cell(&table, TINT_BOLD, "%s", field_text(item, "id", "?"));
+		table_cell(&table, tint_of_state(state), "%s", field_text(item, "headline", "?"));
+		table_cell(&table, TINT_NONE, "%s", field_text(item, "stage", "?"));
+		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(item, "attempt"));
+		table_cell(&table, TINT_NONE, "%s", field_text(item, "kind", "-"));
+		table_cell(&table, TINT_NONE, "%s", field_text(item, "detail", ""));
+	}
+	table_render(&table, &ctl->out, &out);
+	table_fini(&table);
+	json_decref(answer);
+	return talk_write(ctl, &out);
+}
+
+int run_migration_show(struct ctl *ctl, const struct ctl_line *line)
+{
+	json_t *answer = NULL, *item;
+	struct buf out = {0};
+	size_t i;
+	int status = talk_route(ctl, "migration", "GET", "/admin/migrations/%s", line->arguments[0], NULL,
+				&answer);
+	if (status)
+		return status;
+	if (ctl->json) {
+		status = talk_json(ctl, answer);
+		json_decref(answer);
+		return status;
+	}
+	format_clean(&out, field_text(answer, "headline", "?"));
+	buf_append_str(&out, "\n");
+	format_clean(&out, field_text(answer, "detail", ""));
+	buf_append_str(&out, "\n\n");
+	json_array_foreach(field(answer, "stages"), i, item)
+	{
+		buf_printf(&out, "%-9s %-8s", field_text(item, "stage", "?"),
+			   field_text(item, "status", "?"));
+		if (field(item, "took_ms")) {
+			buf_append_char(&out, ' ');
+			format_span(&out, field_count(item, "took_ms"));
+		}
+		buf_append_char(&out, '\n');
+	}
+	buf_append_char(&out, '\n');
+	json_array_foreach(field(answer, "log"), i, item)
+	{
+		buf_printf(&out, "%-9s ", field_text(item, "stage", "?"));
+		format_clean(&out, field_text(item, "text", ""));
+		buf_append_char(&out, '\n');
+	}
+	json_array_foreach(field(answer, "cases"), i, item)
+	{
+		buf_append_str(&out, "failing example: ");
+		format_clean(&out, field_text(item, "file", "?"));
+		buf_append_char(&out, '\n');
+	}
+	json_decref(answer);
+	return talk_write(ctl, &out);
+}
+
+int run_migration_rm(struct ctl *ctl, const struct ctl_line *line)
+{
+	json_t *body = talk_reason(line), *answer = NULL;
+	struct buf out = {0};
+	int status = talk_route(ctl, "remove the migration", "DELETE", "/admin/migrations/%s",
+				line->arguments[0], body, &answer);
+	if (status == CTL_DONE) {
+		format_clean(&out, line->arguments[0]);
+		buf_append_str(&out, field(answer, "id") ? ": is being undone\n" : ": removed\n");
+		status = talk_write(ctl, &out);
+	}
+	json_decref(body);
+	json_decref(answer);
+	return status;
+}

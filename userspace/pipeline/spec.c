@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spec: see spec.h. The tables, then what only several values together can tell. */
+#include "pipeline/spec.h"
+
+#include "config_schema.h"
+#include "config_value.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SPEC(field) offsetof(struct spec, field)
+#define MINUTE_MS   UINT64_C(60000)
+#define DAY_MS	    (24 * 60 * MINUTE_MS)
+
+const char *const language_words[] = {
+#define X(name, word) word,
+	LANGUAGES(X)
+#undef X
+		NULL};
+const char *const deploy_words[] = {[DEPLOY_AUTO] = "auto",
+				    [DEPLOY_PROCESS] = "process",
+				    [DEPLOY_DOCKER] = "docker",
+				    [DEPLOY_KIND_COUNT] = NULL};
+static const char *const network_words[] = {
+	[NETWORK_HOST] = "host", [NETWORK_BRIDGE] = "bridge", [NETWORK_COUNT] = NULL};
+
+/* --- single values --- */
+
+static bool has_control_bytes(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+static bool refuse(struct buf *why, const char *sentence)
+{
+	buf_append_str(why, sentence);
+	return false;
+}
+
+bool source_path_check(struct slice path, struct buf *why)
+{
+	if (path.len == 0 || path.len > SPEC_PATH_BYTES_MAX) {
+		buf_printf(why, "is %zu bytes long, must be 1 to %u", path.len, SPEC_PATH_BYTES_MAX);
+		return false;
+	}
+	if (path.ptr[0] == '/')
+		return refuse(why, "is absolute, must be relative to the service's directory");
+	if (has_control_bytes(path) || memchr(path.ptr, '\\', path.len))
+		return refuse(why, "has control characters or a backslash");
+	const char *end = path.ptr + path.len;
+	for (const char *piece = path.ptr;;) {
+		const char *slash = memchr(piece, '/', (size_t)(end - piece));
+		struct slice name = slice_of(piece, (size_t)((slash ? slash : end) - piece));
+		if (name.len == 0 || slice_equal(name, SLICE(".")))
+			return refuse(why, "has an empty piece or \".\"");
+		if (slice_equal(name, SLICE("..")))
+			return refuse(why, "leads outside the service's directory (\"..\")");
+		if (name.len > 200)
+			return refuse(why, "has a piece longer than 200 bytes");
+		if (slice_starts(name, SLICE(".phoenix")))
+			return refuse(why, "begins with \".phoenix\": such names are Phoenix's own");
+		if (!slash)
+			return true;
+		piece = slash + 1;
+	}
+}
+
+static bool absolute_path_check(struct slice text, struct buf *why)
+{
+	if (text.len < 2 || text.ptr[0] != '/')
+		return refuse(why, "must be an absolute path");
+	return source_path_check(slice_of(text.ptr + 1, text.len - 1), why);
+}
+
+static bool any_path_check(struct slice text, struct buf *why)
+{
+	if (text.len == 0 || text.len > SPEC_PATH_BYTES_MAX || has_control_bytes(text)) {
+		buf_printf(why, "must be a path of 1 to %u bytes", SPEC_PATH_BYTES_MAX);
+		return false;
+	}
+	return true;
+}
+
+static bool health_check(struct slice text, struct buf *why)
+{
+	if (text.len == 0 || text.len > PATH_BYTES_MAX || text.ptr[0] != '/')
+		return refuse(why, "must be a path that begins with \"/\"");
+	for (size_t i = 0; i < text.len; i++) {
+		if ((unsigned char)text.ptr[i] <= 0x20 || (unsigned char)text.ptr[i] >= 0x7f ||
+		    text.ptr[i] == '#')
+			return refuse(why, "has white space, \"#\" or bytes that must be percent-encoded");
+	}
+	return true;
+}
+
+/* What docker and docker-compose take for names, and all that a name can do is name something. */
+static bool name_check(struct slice text, struct buf *why)
+{
+	bool fine = text.len >= 1 && text.len <= 63 && text.ptr[0] != '-' && text.ptr[0] != '_';
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		fine &= (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+	}
+	return fine ||
+	       refuse(why, "must be 1 to 63 of a-z, 0-9, \"-\" and \"_\", beginning with a letter or digit");
+}
+
+/* Also a folder's name, a label, and (in lower case) an image's. */
+static bool id_check(struct slice text, struct buf *why)
+{
+	bool fine = text.len >= 1 && text.len <= 64;
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		bool letter = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+		fine &= letter || (i > 0 && (c == '-' || c == '_' || c == '.'));
+	}
+	return fine || refuse(why, "must be 1 to 64 of letters, digits, \"-\", \"_\" and \".\", beginning "
+				   "with a letter or "
+				   "digit");
+}
+
+static bool image_check(struct slice text, struct buf *why)
+{
+	bool fine = text.len >= 1 && text.len <= 255 && text.ptr[0] != '-';
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		fine &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			strchr("._-/:@", c);
+	}
+	return fine || refuse(why, "is no image name such as \"python:3-slim\"");
+}
+
+static bool account_check(struct slice text, struct buf *why)
+{
+	bool fine = text.len >= 1 && text.len <= 32 && text.ptr[0] != '-';
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		fine &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			c == '-' || c == '_' || c == '.';
+	}
+	return fine || refuse(why, "is no user name");
+}
+
+static bool argument_check(struct slice text, struct buf *why)
+{
+	if (text.len > 8192)
+		return refuse(why, "is longer than 8192 bytes");
+	return true;
+}
+
+static bool dockerfile_check(struct slice text, struct buf *why)
+{
+	if (text.len == 0 || text.len > (1u << 16))
+		return refuse(why, "must be the Dockerfile's text, 1 to 65536 bytes");
+	return true;
+}
+
+/* --- the tables --- */
+
+static const struct key_spec service_keys[] = {
+	{"source", KEY_JSON, SPEC(service.source), NULL,
+	 .help = "The code: {\"files\": {path: text}} or {\"directory\": path}."},
+	{"language", KEY_WORD, SPEC(service.language), "\"auto\"", .words = language_words,
+	 .help = "Decides template, build and start where they are not given; auto: by the files' names."},
+	{"dockerfile", KEY_STRING, SPEC(service.dockerfile), "null", .nullable = true,
+	 .check = dockerfile_check,
+	 .help = "Text of the Dockerfile; null: the source's own, or the language's template."},
+	{"image", KEY_STRING, SPEC(service.image), "null", .nullable = true, .check = image_check,
+	 .help = "Base image of the template."},
+	{"entry", KEY_STRING, SPEC(service.entry), "null", .nullable = true, .check = source_path_check,
+	 .help = "The file that is run; null: found by its name (server.py, app.py, index.js, …)."},
+	{"port", KEY_U32, SPEC(service.port), NULL, 1, 65535,
+	 .help = "The service listens here, on 127.0.0.1; it is told in $PORT."},
+	{"health", KEY_STRING, SPEC(service.health), "null", .nullable = true, .check = health_check,
+	 .help = "GET of this path must answer 2xx or 3xx; null: GET / must answer anything below 500."},
+	{"build", KEY_STRINGS, SPEC(service.build), "[]", 0, 64, .check = argument_check,
+	 .form = "an argument",
+	 .help = "Program and arguments that build it, without a shell; []: the language's."},
+	{"command", KEY_STRINGS, SPEC(service.command), "[]", 0, 64, .check = argument_check,
+	 .form = "an argument",
+	 .help = "Program and arguments that run it, without a shell; []: the language's."},
+	{"environment", KEY_JSON, SPEC(service.environment), "{}", .help = "Its variables: {NAME: text}."},
+	{.key = NULL}};
+
+static const struct key_spec deploy_keys[] = {
+	{"kind", KEY_WORD, SPEC(deploy.kind), "\"auto\"", .words = deploy_words,
+	 .help = "docker (docker-compose), process (a plain process), auto: docker where it is, else "
+		 "process."},
+	{"directory", KEY_STRING, SPEC(deploy.directory), "null", .nullable = true, .check = any_path_check,
+	 .help = "Where docker-compose.yml and a folder of the service's name go; null: the pipeline's own."},
+	{"project", KEY_STRING, SPEC(deploy.project), "\"phoenix\"", .check = name_check,
+	 .help = "Project of docker-compose (-p)."},
+	{"service", KEY_STRING, SPEC(deploy.service), "null", .nullable = true, .check = name_check,
+	 .help = "The service in docker-compose.yml; null: the spec's id. One that Phoenix did not write is "
+		 "replaced only when it is named here."},
+	{"network", KEY_WORD, SPEC(deploy.network), "\"host\"", .words = network_words,
+	 .help = "host: the machine's own loopback; bridge: a port published on 127.0.0.1."},
+	{"user", KEY_STRING, SPEC(deploy.user), "null", .nullable = true, .check = account_check,
+	 .help = "A process builds and runs as this user; null: as the daemon."},
+	{"memory_mb", KEY_U32, SPEC(deploy.memory_mb), "0", 0, 1u << 20,
+	 .help = "Memory the service may use; 0: no limit."},
+	{.key = NULL}};
+
+static const struct key_spec traffic_keys[] = {
+	{"scenario", KEY_JSON, SPEC(traffic.scenario), "null", .nullable = true,
+	 .help = "What phoenix-traffic sends, as an object, or a file's name within the source."},
+	{"generate", KEY_JSON, SPEC(traffic.generate), "null", .nullable = true,
+	 .help = "Arguments of `phoenix-traffic generate` that make the scenario, run in the source's "
+		 "folder. With "
+		 "neither it is made of the cases of \"verify\" and the route's path."},
+	{"rate", KEY_U32, SPEC(traffic.rate), "100", 0, 100000,
+	 .help = "Requests a second; 0: Phoenix sends none."},
+	{"connections", KEY_U32, SPEC(traffic.connections), "16", 1, 1000, .help = "Keep-alive connections."},
+	{"round_ms", KEY_U32, SPEC(traffic.round_ms), "5000", 100, 10 * MINUTE_MS,
+	 .help = "After so long the client's counts and thresholds are looked at, then it goes on."},
+	{"rounds", KEY_U32, SPEC(traffic.rounds), "0", 0, 1000000,
+	 .help = "At most so many rounds; 0: until the migration is over."},
+	{.key = NULL}};
+
+static const struct key_spec deadline_keys[] = {
+	{"verify_ms", KEY_U32, SPEC(deadline.verify_ms), "600000", 100, DAY_MS,
+	 .help = "Files, build, trial."},
+	{"deploy_ms", KEY_U32, SPEC(deadline.deploy_ms), "600000", 100, DAY_MS,
+	 .help = "Putting it in place."},
+	{"healthy_ms", KEY_U32, SPEC(deadline.healthy_ms), "60000", 100, DAY_MS,
+	 .help = "From the start (also of the trial) to the first healthy answer."},
+	{"mirror_ms", KEY_U32, SPEC(deadline.mirror_ms), "0", 0, 30 * DAY_MS,
+	 .help = "Until the first step; then it is rolled back. 0: no limit."},
+	{"migrate_ms", KEY_U32, SPEC(deadline.migrate_ms), "0", 0, 30 * DAY_MS,
+	 .help = "Until 100 %; then it is rolled back. 0: no limit."},
+	{.key = NULL}};
+
+static const struct section_spec service_section = {"The service's code and how it runs.", service_keys};
+static const struct section_spec deploy_section = {"Where and how it is deployed.", deploy_keys};
+static const struct section_spec traffic_section = {"Requests that Phoenix makes itself.", traffic_keys};
+static const struct section_spec deadline_section = {"How long each stage may take.", deadline_keys};
+
+static const struct key_spec spec_keys[] = {
+	{"id", KEY_STRING, SPEC(id), NULL, .check = id_check,
+	 .help = "Name of migration, route and service."},
+	{"route", KEY_JSON, SPEC(route_raw), NULL, .help = "An element of the configuration's routes."},
+	{"service", KEY_SECTION, 0, "", .section = &service_section},
+	{"verify", KEY_JSON, SPEC(verify), "[]",
+	 .help = "Cases {request, response} that must be answered equally; without response legacy is asked. "
+		 "A "
+		 "text is the name of a file with a case, within the source or as Phoenix wrote it."},
+	{"deploy", KEY_SECTION, 0, "", .section = &deploy_section},
+	{"traffic", KEY_SECTION, 0, "", .section = &traffic_section},
+	{"policy", KEY_JSON, SPEC(policy), "{}", .help = "The route's arbiter."},
+	{"deadline", KEY_SECTION, 0, "", .section = &deadline_section},
+	{.key = NULL}};
+
+static const struct section_spec spec_section = {"One migration.", spec_keys};
+
+/* --- values that are no plain fields --- */
+
+static struct mark mark_at(const struct node *map, const char *key)
+{
+	const struct node *node = node_find(map, key);
+	return node ? node->at : map ? map->at : (struct mark){1, 1};
+}
+
+static void check_files(struct report *report, const struct node *files)
+{
+	uint64_t bytes = 0;
+	if (files->kind != NODE_MAP || files->count == 0 || files->count > SPEC_FILES_MAX) {
+		report_error(report, files->at, "service.source.files must be an object of 1 to %d files",
+			     SPEC_FILES_MAX);
+		return;
+	}
+	for (const struct node *file = files->first; file; file = file->next) {
+		struct buf why = {0};
+		if (!source_path_check(file->key, &why))
+			report_error(report, file->key_at, "service.source.files: the path %s %s",
+				     quote(file->key).text, buf_cstr(&why));
+		else if (file->kind != NODE_STRING)
+			report_error(report, file->at,
+				     "service.source.files: %s is %s, must be the file's text",
+				     quote(file->key).text, node_kind_name(file->kind));
+		else if (file->text.len > SPEC_FILE_BYTES_MAX)
+			report_error(report, file->at,
+				     "service.source.files: %s is %zu bytes long, at most %u are possible",
+				     quote(file->key).text, file->text.len, SPEC_FILE_BYTES_MAX);
+		bytes += file->text.len;
+		buf_fini(&why);
+	}
+	if (bytes > SPEC_SOURCE_BYTES_MAX)
+		report_error(report, files->at,
+			     "service.source.files are %llu bytes together, at most %u are possible",
+			     (unsigned long long)bytes, SPEC_SOURCE_BYTES_MAX);
+}
+
+/*
+ * The path of a node, absolute: relative to `base`, where there is one. One that exists has no links and no
+ * ".." afterwards; "must_exist" for those that have to. NULL after a complaint.
+ */
+static char *make_absolute(struct report *report, const struct node *node, const char *base, const char *what,
+			   bool must_exist)
+{
+	char *joined = NULL, *real = NULL;
+	struct buf why = {0};
+	if (node->text.len == 0 || (node->text.ptr[0] != '/' && !base)) {
+		report_error(report, node->at, "%s %s must be an absolute path", what,
+			     quote(node->text).text);
+		return NULL;
+	}
+	int n = node->text.ptr[0] == '/' ? asprintf(&joined, "%.*s", SLICE_ARG(node->text))
+					 : asprintf(&joined, "%s/%.*s", base, SLICE_ARG(node->text));
+	if (n < 0) {
+		report->no_memory = true;
+		return NULL;
+	}
+	if (base && (real = realpath(joined, NULL))) {
+		free(joined);
+		joined = real;
+	} else if (base && must_exist) {
+		report_error(report, node->at, "%s %s: %s", what, quote(slice_str(joined)).text,
+			     strerror(errno));
+		free(joined);
+		return NULL;
+	}
+	if (!absolute_path_check(slice_str(joined), &why)) {
+		report_error(report, node->at, "%s %s %s", what, quote(slice_str(joined)).text,
+			     buf_cstr(&why));
+		free(joined);
+		joined = NULL;
+	}
+	buf_fini(&why);
+	return joined;
+}
+
+static void check_deploy(struct report *report, const struct node *deploy, const char *base,
+			 struct spec *spec)
+{
+	const struct node *node = node_find(deploy, "directory");
+	if (!node || node->kind != NODE_STRING || !spec->deploy.directory)
+		return;
+	char *path = make_absolute(report, node, base, "deploy.directory", false);
+	if (!path)
+		return;
+	free(spec->deploy.directory);
+	spec->deploy.directory = path;
+	json_object_set_new(json_object_get(spec->document, "deploy"), "directory", json_string(path));
+}
+
+static void check_source(struct report *report, const struct node *service, const char *base,
+			 struct spec *spec)
+{
+	const struct node *source = node_find(service, "source");
+	if (!source)
+		return;
+	const struct node *only = source->kind == NODE_MAP && source->count == 1 ? source->first : NULL;
+	if (only && slice_equal(only->key, SLICE("files"))) {
+		check_files(report, only);
+		spec->service.files = json_object_get(spec->service.source, "files");
+	} else if (only && slice_equal(only->key, SLICE("directory")) && only->kind == NODE_STRING) {
+		char *path = make_absolute(report, only, base, "service.source.directory", true);
+		if (path)
+			json_object_set_new(spec->service.source, "directory", json_string(path));
+		free(path);
+		/* The document has a copy of its own. */
+		json_object_set(json_object_get(spec->document, "service"), "source", spec->service.source);
+		spec->service.directory =
+			json_string_value(json_object_get(spec->service.source, "directory"));
+	} else {
+		report_error(report, source->at,
+			     "service.source must be {\"files\": {path: text}} or {\"directory\": path}");
+	}
+}
+
+static void check_environment(struct report *report, const struct node *service)
+{
+	const struct node *map = node_find(service, "environment");
+	if (!map)
+		return;
+	if (map->kind != NODE_MAP || map->count > SPEC_ENVIRONMENT_MAX) {
+		report_error(report, map->at, "service.environment must be an object of at most %d texts",
+			     SPEC_ENVIRONMENT_MAX);
+		return;
+	}
+	for (const struct node *item = map->first; item; item = item->next) {
+		bool fine = item->key.len > 0 && item->key.len <= 128 &&
+			    !(item->key.ptr[0] >= '0' && item->key.ptr[0] <= '9');
+		for (size_t i = 0; i < item->key.len; i++) {
+			char c = item->key.ptr[i];
+			fine &= c == '_' || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+		}
+		if (!fine || slice_starts(item->key, SLICE("PHOENIX_")) ||
+		    slice_starts(item->key, SLICE("LD_")) || slice_equal(item->key, SLICE("PORT")))
+			report_error(report, item->key_at,
+				     "service.environment: %s is no name for a variable here (letters, "
+				     "digits, \"_\"; "
+				     "PORT, PHOENIX_* and LD_* are not yours)",
+				     quote(item->key).text);
+		else if (item->kind != NODE_STRING || item->text.len > 8192)
+			report_error(report, item->at,
+				     "service.environment: %s must be a text of at most 8192 bytes",
+				     quote(item->key).text);
+	}
+}
+
+/* {"method", "path", "headers", "body"} or {"status", "headers", "body"}: what a case is made of. */
+static void check_half(struct report *report, const struct node *half, const char *what, bool request)
+{
+	if (half->kind != NODE_MAP) {
+		report_error(report, half->at, "%s is %s, must be an object", what,
+			     node_kind_name(half->kind));
+		return;
+	}
+	for (const struct node *item = half->first; item; item = item->next) {
+		struct slice key = item->key;
+		bool known = slice_equal(key, SLICE("headers")) ? item->kind == NODE_MAP
+			     : slice_equal(key, SLICE("body"))	? true
+			     : slice_equal(key, SLICE("method"))
+				     ? request && item->kind == NODE_STRING && is_token(item->text)
+			     : slice_equal(key, SLICE("path"))
+				     ? request && item->kind == NODE_STRING && item->text.len &&
+					       item->text.ptr[0] == '/' && !has_control_bytes(item->text) &&
+					       !memchr(item->text.ptr, ' ', item->text.len)
+			     : slice_equal(key, SLICE("status")) ? !request && item->kind == NODE_NUMBER
+								 : false;
+		if (!known)
+			report_error(report, item->key_at, "%s: %s is unknown here or has a wrong value",
+				     what, quote(key).text);
+		if (slice_equal(key, SLICE("headers")) && item->kind == NODE_MAP) {
+			for (const struct node *field = item->first; field; field = field->next) {
+				if (!is_token(field->key) || field->kind != NODE_STRING ||
+				    has_control_bytes(field->text))
+					report_error(report, field->key_at,
+						     "%s.headers: %s is no header field", what,
+						     quote(field->key).text);
+			}
+		}
+	}
+	if (request && !node_find(half, "path"))
+		report_error(report, half->at, "%s: \"path\" is missing", what);
+}
+
+static void check_cases(struct report *report, const struct node *root)
+{
+	const struct node *list = node_find(root, "verify");
+	if (!list)
+		return;
+	if (list->kind != NODE_LIST || list->count > SPEC_CASES_MAX) {
+		report_error(report, list->at, "verify must be a list of at most %d cases", SPEC_CASES_MAX);
+		return;
+	}
+	for (const struct node *item = list->first; item; item = item->next) {
+		if (item->kind == NODE_STRING) {
+			struct buf why = {0};
+			/* An absolute one is a case that Phoenix wrote: the reader looks at where it lies. */
+			if (!(item->text.len && item->text.ptr[0] == '/'
+				      ? absolute_path_check(item->text, &why)
+				      : source_path_check(item->text, &why)))
+				report_error(report, item->at, "verify: the file %s %s",
+					     quote(item->text).text, buf_cstr(&why));
+			buf_fini(&why);
+			continue;
+		}
+		const struct node *request = node_find(item, "request"),
+				  *response = node_find(item, "response");
+		if (item->kind != NODE_MAP || !request) {
+			report_error(report, item->at,
+				     "verify: a case is {\"request\": …, \"response\": …} or the name of a "
+				     "file with one");
+			continue;
+		}
+		check_half(report, request, "verify: request", true);
+		if (response)
+			check_half(report, response, "verify: response", false);
+	}
+}
+
+static bool is_loopback(const char *host)
+{
+	return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
+static void check_together(struct report *report, const struct node *root, const struct spec *spec)
+{
+	const struct node *route = node_find(root, "route");
+	const struct config_url *modern = &spec->route->modern, *legacy = &spec->route->legacy;
+	if (spec->route->id && spec->id && strcmp(spec->route->id, spec->id) != 0)
+		report_error(report, mark_at(route, "id"),
+			     "route.id %s is not the spec's id %s; leave it out",
+			     quote(slice_str(spec->route->id)).text, quote(slice_str(spec->id)).text);
+	if (modern->host && spec->service.port &&
+	    (!is_loopback(modern->host) || modern->port != spec->service.port))
+		report_error(report, mark_at(route, "modern_url"),
+			     "route.modern_url %s is not where the service is deployed "
+			     "(http://127.0.0.1:%u); leave it out",
+			     quote(slice_str(modern->text)).text, spec->service.port);
+	if (legacy->host && is_loopback(legacy->host) && legacy->port == spec->service.port)
+		report_error(report, mark_at(node_find(root, "service"), "port"),
+			     "service.port %u is the legacy service's own port; the new one needs another",
+			     spec->service.port);
+	if (spec->route->weight_bp)
+		report_error(report, mark_at(route, "weight"),
+			     "route.weight is not for a spec: a migration begins at 0");
+	if (spec->traffic.scenario && spec->traffic.generate)
+		report_error(report, mark_at(node_find(root, "traffic"), "generate"),
+			     "traffic has both \"scenario\" and \"generate\"; give one");
+}
+
+/* --- the whole --- */
+
+/* Lets "policy" stand for the route's arbiter: its members go there, and a key in both is a duplicate. */
+static void move_policy(struct tree *tree, struct node *route)
+{
+	struct node *policy = node_find(tree->root, "policy"), *arbiter = node_find(route, "arbiter");
+	if (!policy || policy->kind != NODE_MAP || policy->count == 0)
+		return;
+	if (arbiter && arbiter->kind == NODE_MAP) {
+		if (arbiter->last)
+			arbiter->last->next = policy->first;
+		else
+			arbiter->first = policy->first;
+		arbiter->last = policy->last;
+		arbiter->count += policy->count;
+	} else if (!arbiter) {
+		/* A second node over the same members: the first stays in its own list. */
+		static const char word[] = "arbiter";
+		struct node *copy = policy;
+		struct node *previous = NULL;
+		for (struct node *node = tree->root->first; node && node != policy; node = node->next)
+			previous = node;
+		if (previous)
+			previous->next = policy->next;
+		else
+			tree->root->first = policy->next;
+		if (tree->root->last == policy)
+			tree->root->last = previous;
+		tree->root->count--;
+		copy->key = slice_of(word, sizeof(word) - 1);
+		copy->next = NULL;
+		if (route->last)
+			route->last->next = copy;
+		else
+			route->first = copy;
+		route->last = copy;
+		route->count++;
+	}
+}
+
+static void read_route(struct report *report, struct tree *tree, struct spec *spec)
+{
+	struct node *node = node_find(tree->root, "route");
+	if (!node)
+		return;
+	if (node->kind != NODE_MAP) {
+		report_error(report, node->at, "route is %s, must be an object", node_kind_name(node->kind));
+		return;
+	}
+	const struct node *policy = node_find(tree->root, "policy");
+	if (policy && policy->kind != NODE_MAP) {
+		report_error(report, policy->at, "policy is %s, must be an object",
+			     node_kind_name(policy->kind));
+		return;
+	}
+	struct report nothing = {.file = "defaults"};
+	struct tree defaults;
+	struct buf more = {0};
+	tree_init(&defaults, &nothing);
+	if (spec->id)
+		buf_printf(&more, "\"id\":\"%s\",", spec->id); /* name_check: nothing to escape */
+	buf_printf(&more, "\"modern_url\":\"http://127.0.0.1:%u\"",
+		   spec->service.port ? spec->service.port : 1);
+	if (config_read_defaults(&defaults, &route_section, buf_cstr(&more)))
+		report->no_memory = true;
+	move_policy(tree, node);
+	struct where root = {0}, here = {.up = &root, .key = "route"};
+	struct config_reader reader = {.report = report};
+	spec->route->line = node->at.line;
+	spec->route->col = node->at.col;
+	section_read(&reader, &route_section, node, defaults.root, &here, spec->route);
+	route_settle(spec->route);
+	route_check(report, node, &here, spec->route);
+	check_together(report, tree->root, spec);
+	tree_fini(&defaults);
+	struct buf lines = {0};
+	report_finish(&nothing, &lines);
+	buf_fini(&lines);
+	buf_fini(&more);
+}
+
+static void read_spec(struct report *report, struct tree *tree, const char *base, struct spec *spec)
+{
+	struct report nothing = {.file = "defaults"};
+	struct tree defaults;
+	struct where root = {0};
+	struct config_reader reader = {.report = report};
+	tree_init(&defaults, &nothing);
+	if (config_read_defaults(&defaults, &spec_section, ""))
+		report->no_memory = true;
+	spec->document = node_to_json(tree->root);
+	report->no_memory |= !spec->document;
+	const struct node *service = node_find(tree->root, "service");
+	if (!service || service->kind != NODE_MAP)
+		report_error(report, service ? service->at : tree->root->at,
+			     "\"service\" must be an object with source and port");
+	else
+		section_read(&reader, &spec_section, tree->root, defaults.root, &root, spec);
+	check_source(report, service, base, spec);
+	check_deploy(report, node_find(tree->root, "deploy"), base, spec);
+	check_environment(report, service);
+	check_cases(report, tree->root);
+	read_route(report, tree, spec);
+	tree_fini(&defaults);
+	struct buf lines = {0};
+	report_finish(&nothing, &lines);
+	buf_fini(&lines);
+}
+
+int spec_parse(const char *name, struct slice text, const char *base, struct spec **out, struct buf *errors)
+{
+	struct report report = {.file = name};
+	struct tree tree;
+	tree_init(&tree, &report);
+	struct spec *spec = calloc(1, sizeof(*spec));
+	if (spec)
+		spec->route = calloc(1, sizeof(*spec->route));
+	report.no_memory = !spec || !spec->route;
+	if (!report.no_memory && config_read_tree(name, text, &tree) == 0)
+		read_spec(&report, &tree, base, spec);
+	tree_fini(&tree);
+	int err = report_finish(&report, errors);
+	if (err)
+		spec_destroy(spec);
+	else
+		*out = spec;
+	return err;
+}
+
+void spec_destroy(struct spec *spec)
+{
+	if (!spec)
+		return;
+	section_fini(&spec_section, spec);
+	json_decref(spec->document);
+	route_config_destroy(spec->route);
+	free(spec);
+}
