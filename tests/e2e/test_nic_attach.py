@@ -236,9 +236,10 @@ def test_one_truth(env):
 
 def test_trace_asks_the_program(env):
     with gateway(env) as gw:
-        answer = json.loads(phoenixctl(env, gw, "trace", "GET", "/users/7", "-o", "json"))
-        equal((answer["route"], answer["path"], answer["xdp"]["reason"], answer["xdp"]["route"]),
-              ("users", "xdp", "none", "users"))
+        for url in ("/users/7", "http://198.18.0.1/users/7", "http://198.18.0.1/users/7?a=b"):
+            answer = json.loads(phoenixctl(env, gw, "trace", "GET", url, "-o", "json"))
+            equal((answer["route"], answer["path"], answer["xdp"]["reason"], answer["xdp"]["route"]),
+                  ("users", "xdp", "none", "users"), url)
         answer = json.loads(phoenixctl(env, gw, "trace", "GET", "/nowhere", "-o", "json"))
         equal((answer["route"], answer["path"], answer["xdp"]["reason"]), (None, "daemon", "no_route"))
         bpftool("map", "update", "pinned", os.path.join(gw.pin_dir, "phx_policy"), "key", 0, 0, 0, 0, "value",

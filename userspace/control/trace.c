@@ -74,11 +74,23 @@ static void ask_fast_path(struct control *control, struct slice head, json_t *js
 				      trace.sampled != 0));
 }
 
+/* As a client sends it to a server (RFC 9112 3.2.1): a URL is taken apart into Host and path. */
+static void write_origin_form(struct slice method, const struct http_target *target, struct buf *bytes)
+{
+	struct buf head = {.max = bytes->max};
+	struct slice host = target->authority.len ? target->authority : SLICE("localhost");
+	buf_printf(&head, "%.*s %s%.*s HTTP/1.1\r\nHost: %.*s\r\n\r\n", SLICE_ARG(method),
+		   target->path_query.len && target->path_query.ptr[0] == '?' ? "/" : "",
+		   SLICE_ARG(target->path_query), SLICE_ARG(host));
+	buf_fini(bytes);
+	*bytes = head;
+}
+
 json_t *view_trace(struct control *control, struct slice method, struct slice url)
 {
 	struct buf bytes = {.max = 16384};
 	struct http_head head;
-	struct http_target target;
+	struct http_target target = {.path_query = {NULL, 0}};
 	buf_printf(&bytes, "%.*s %.*s HTTP/1.1\r\n%s\r\n", SLICE_ARG(method), SLICE_ARG(url),
 		   url.len && url.ptr[0] == '/' ? "Host: localhost\r\n" : "Host: absolute\r\n");
 	http_head_init(&head, 0, HTTP_FIELDS_MAX);
@@ -104,6 +116,8 @@ json_t *view_trace(struct control *control, struct slice method, struct slice ur
 					  url_json(&route_config_of(route)->legacy, &target), "url_modern",
 					  url_json(&route_config_of(route)->modern, &target));
 	}
+	if (target.path_query.ptr)
+		write_origin_form(method, &target, &bytes);
 	ask_fast_path(control, buf_slice(&bytes), json);
 	buf_fini(&bytes);
 	return json;

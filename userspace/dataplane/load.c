@@ -41,7 +41,7 @@ static int on_print(enum libbpf_print_level level, const char *format, va_list a
 		have -= drop;
 	}
 	snprintf(kernel_text + have, sizeof(kernel_text) - have, "%s", line);
-	log_debug("dataplane", "libbpf: %.*s", len - (line[strlen(line) - 1] == '\n'), line);
+	log_debug("dataplane", "%.*s", len - (line[strlen(line) - 1] == '\n'), line);
 	return 0;
 }
 
@@ -236,7 +236,7 @@ static int load_failed(int err, struct buf *why)
 	struct slice rest = slice_str(kernel_text), line;
 	while (slice_split(&rest, '\n', &line)) {
 		if (line.len)
-			log_error("dataplane", "libbpf: %.*s", SLICE_ARG(line));
+			log_error("dataplane", "%.*s", SLICE_ARG(line));
 	}
 	return err;
 }

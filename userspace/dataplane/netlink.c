@@ -33,8 +33,7 @@ static void add_address(struct request *request, unsigned short type, const stru
 {
 	bool v4 = phx_addr_is_v4(address);
 	unsigned short len = v4 ? 4 : 16;
-	struct rtattr *attribute =
-		(struct rtattr *)((char *)request + NLMSG_ALIGN(request->header.nlmsg_len));
+	struct rtattr *attribute = (void *)((char *)request + NLMSG_ALIGN(request->header.nlmsg_len));
 	attribute->rta_type = type;
 	attribute->rta_len = (unsigned short)RTA_LENGTH(len);
 	memcpy(RTA_DATA(attribute), v4 ? &address->word[3] : &address->word[0], len);
@@ -103,8 +102,10 @@ int netlink_route(int fd, const struct phx_addr *to, struct netlink_route *out)
 	const struct nlmsghdr *header = (const struct nlmsghdr *)answer;
 	const struct rtmsg *route = NLMSG_DATA(header);
 	struct netlink_route found = {.unicast = route->rtm_type == RTN_UNICAST, .gateway = *to};
-	unsigned rest = RTM_PAYLOAD(header);
-	for (const struct rtattr *a = RTM_RTA(route); RTA_OK(a, rest); a = RTA_NEXT(a, rest)) {
+	size_t rest = RTM_PAYLOAD(header);
+	for (const struct rtattr *a = RTM_RTA(route);
+	     rest >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= rest;
+	     a = (const void *)((const char *)a + RTA_ALIGN(a->rta_len))) {
 		if (a->rta_type == RTA_OIF)
 			memcpy(&found.ifindex, RTA_DATA(a), sizeof(found.ifindex));
 		else if (a->rta_type == RTA_PREFSRC)
@@ -113,6 +114,7 @@ int netlink_route(int fd, const struct phx_addr *to, struct netlink_route *out)
 			found.gateway = address_of(a);
 		else if (a->rta_type == RTA_VIA)
 			found.gateway = address_of_via(a);
+		rest -= RTA_ALIGN(a->rta_len) < rest ? RTA_ALIGN(a->rta_len) : rest;
 	}
 	*out = found;
 	return 0;
