@@ -6,6 +6,9 @@ it over, and how it comes off again. Always asked of the device and of the maps,
 import contextlib
 import json
 import os
+import pwd
+import re
+import signal
 import struct
 import subprocess
 
@@ -202,14 +205,18 @@ def test_another_program_is_there(env, row):
 @table([("ports that the kernel uses", {"ports": "32000-40000"}, "ip_local_port_range"),
         ("the port it listens on", {"ports": "64-128"}, "contains the port of listen"),
         ("no bpf file system", {"pin_dir": "/tmp/phoenix-pins"}, "not on a bpf file system"),
-        ("no such interface", {"interfaces": ["eth77"]}, "no such interface")])
+        ("no such interface", {"interfaces": ["eth0", "eth77"]}, "no such interface"),
+        ("a user that does not exist", {}, "there is no such user")])
 def test_refused(env, row):
     _name, xdp, says = row
     with gateway(env, start=False, xdp=xdp) as gw:
+        if not xdp:
+            gw.config["user"] = "no-such-user"
         gw.start(wait=False)
         equal(gw.child.wait(10), 1, "exit status")
         check(says in gw.log(), f"says {says}", gw.log()[-1000:])
         equal(set(devices(env).values()), {None}, "nothing is attached")
+        check(not os.path.exists(os.path.join(gw.pin_dir, "phx_config")), "nothing is pinned")
 
 
 def test_one_truth(env):
@@ -260,3 +267,52 @@ def test_silent_clients_are_closed(env):
         equal(datapath(gw)["xdp"]["swept"]["idle_closed"], 1)
         ask(env, gw).close()
         equal(served(gw), {"xdp": 40, "daemon": 0})
+
+
+def test_as_another_user(env):
+    """Once started the daemon is nobody, with the capabilities of its upkeep: upstreams, samples and idle clients are
+    looked after all the same, weights act, a trace is answered."""
+    routes = [dict(r, mirror={"sample": 1.0}) for r in site_routes(env.sites, (0.5, 0.5)) if r["id"] == "users"]
+    with gateway(env, routes=routes, user="nobody", state={"store": "memory"}, limits={"idle_timeout_ms": 1500}) as gw:
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for task in os.listdir(f"/proc/{gw.pid}/task"):
+            with open(f"/proc/{gw.pid}/task/{task}/status") as status:
+                fields = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+            equal(set(fields["Uid"].split()), {str(nobody)}, "uid")
+            if fields["Name"].strip() in ("phx-plane", "phx-neighbours"):
+                equal(int(fields["CapEff"], 16), 1 << 12 | 1 << 38 | 1 << 39, "CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF")
+        client = ask(env, gw)
+        wait_for("20 samples", lambda: gw.admin.metrics()['phoenix_compare_total{route="users",result="mismatch"}'] == 20, 10)
+        gw.admin.set_weight("users", 0.0)
+        ask(env, gw, client=client)
+        equal(client.sock.recv(1), b"", "FIN to an idle client")
+        client.close()
+        info = datapath(gw)
+        equal({i["mode"] for i in info["xdp"]["interfaces"]}, {"native"}, "as asked of the devices by nobody")
+        equal(info["path"], "xdp")
+        equal(served(gw), {"xdp": 40, "daemon": 0})
+        equal(json.loads(phoenixctl(env, gw, "trace", "GET", "/users/7", "-o", "json"))["path"], "xdp")
+
+
+def test_takeover(env):
+    """`phoenixd --takeover`: connections on the fast path do not notice, and every sample is read, once."""
+    routes = [dict(r, mirror={"sample": 1.0}) for r in site_routes(env.sites, (0.5, 0.5)) if r["id"] == "users"]
+    with gateway(env, routes=routes) as gw:
+        client = ask(env, gw)
+        with env.lab.inside("gateway"), open(gw.log_path, "ab") as log:
+            done = subprocess.run([gw.args[0], "--config", gw.config_path, "--takeover"], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=log, timeout=50, text=True)
+        equal(done.returncode, 0, gw.log()[-2000:])
+        pid = int(re.search(r"pid (\d+) serves", done.stdout)[1])
+        try:
+            ask(env, gw, client=client)
+            equal(gw.child.wait(20), 0, "the old daemon's exit status")
+            ask(env, gw, client=client).close()
+            wait_for("40 samples of the new daemon", lambda: gw.admin.metrics()[
+                'phoenix_compare_total{route="users",result="mismatch"}'] >= 20, 10)
+            wait_for("its threads own the upkeep", lambda: datapath(gw)["xdp"]["samples"]["whole"] >= 20, 10)
+            equal(datapath(gw)["xdp"]["samples"]["lost"], 0, "samples lost")
+            equal(served(gw), {"xdp": 60, "daemon": 0})
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}") or "Z" in open(f"/proc/{pid}/stat").read(), 15)

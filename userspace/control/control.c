@@ -361,6 +361,8 @@ int control_create(const struct control_options *options, struct control **out, 
 
 int control_loop(struct control *control)
 {
+	if (control->plane && dataplane_run(control->plane))
+		log_error("dataplane", "no thread for the fast path's upkeep: samples are not read");
 	timer_set(&control->ring.timers, &control->tick, clock_now_ns() + TICK_MS * NS_PER_MS);
 	struct buf ready = {0};
 	buf_append_str(&ready, "READY=1\nSTATUS=");

@@ -163,16 +163,18 @@ void plane_interface_ask(const struct plane_maps *maps, struct dataplane_interfa
 	bool dispatcher = false;
 	int err = device_program(interface->ifindex, &id, &mode);
 	interface->mode = DATAPLANE_OFF;
-	interface->dispatcher = false;
 	interface->mtu = device_mtu(interface->name);
 	if (err) {
 		snprintf(interface->error, sizeof(interface->error), "the device cannot be asked: %s",
 			 strerror(-err));
 		return;
 	}
-	if (id && is_ours(id, interface->ifindex, &dispatcher)) {
+	/* What this process attached is known by its id: other ways to tell need more than the daemon may
+	 * have kept. */
+	bool known = id && id == interface->program;
+	if (known || (id && is_ours(id, interface->ifindex, &dispatcher))) {
 		interface->mode = mode;
-		interface->dispatcher = dispatcher;
+		interface->dispatcher = known ? interface->dispatcher : dispatcher;
 		interface->error[0] = 0;
 	} else if (!interface->error[0]) {
 		snprintf(interface->error, sizeof(interface->error), "%s",
@@ -365,6 +367,9 @@ static int attach_interface(struct dataplane *plane, struct dataplane_interface 
 	if (!err)
 		err = attach_xdp(plane, interface);
 	plane_interface_ask(&plane->maps, interface);
+	enum dataplane_mode ignored_mode;
+	if (!err && device_program(interface->ifindex, &interface->program, &ignored_mode))
+		interface->program = 0;
 	what.dispatcher = interface->dispatcher;
 	what.generic = interface->mode == DATAPLANE_GENERIC;
 	if (bpf_map_update_elem(fd, &interface->ifindex, &what, BPF_ANY) && !err)

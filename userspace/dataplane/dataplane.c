@@ -16,6 +16,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -112,6 +114,8 @@ static void find_table(struct dataplane *plane)
 static void dataplane_free(struct dataplane *plane)
 {
 	capture_destroy(plane->capture);
+	if (plane->owner_fd >= 0)
+		close(plane->owner_fd);
 	if (plane->sweep && plane->sweep->packets >= 0)
 		close(plane->sweep->packets);
 	free(plane->sweep);
@@ -132,6 +136,7 @@ int dataplane_open(const struct config *config, struct dataplane **out, struct b
 	struct dataplane *plane = calloc(1, sizeof(*plane));
 	if (!plane)
 		return -ENOMEM;
+	plane->owner_fd = -1;
 	pthread_mutex_init(&plane->mutex, NULL);
 	pthread_cond_init(&plane->wake, NULL);
 	int err = settings_init(&plane->settings, config);
@@ -146,6 +151,10 @@ int dataplane_open(const struct config *config, struct dataplane **out, struct b
 		const struct plane_settings *s = &plane->settings;
 		struct plane_load load = {s->pin_dir, s->port_first, s->port_last};
 		err = plane_load(&load, &plane->programs, &plane->adopted, why);
+	}
+	if (!err) {
+		plane->owner_fd = open(plane->settings.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		err = plane->owner_fd < 0 ? -errno : 0;
 	}
 	if (!err)
 		err = plane_maps_open(plane->settings.pin_dir, &plane->maps);
@@ -232,6 +241,20 @@ static void on_aborted(void *context, const struct phx_flow *flow)
 		capture_cut(plane->capture, &end, clock_now_ns());
 }
 
+/* A daemon that takes over from another waits here for that one's last look: a ring has one reader. */
+static bool become_owner(struct dataplane *plane, struct ring_buffer **ring)
+{
+	if (flock(plane->owner_fd, LOCK_EX | LOCK_NB))
+		return false;
+	*ring = ring_buffer__new(plane->maps.fd[PLANE_MAP_ring], on_record, plane, NULL);
+	if (!*ring)
+		log_error("dataplane",
+			  "the ring of samples cannot be read: %s; the fast path's requests are not compared",
+			  strerror(errno));
+	atomic_store(&plane->owner, true);
+	return true;
+}
+
 /* Samples are looked for by the clock and not by wake-ups, which cost the programs more than the samples. */
 static void *tick_main(void *argument)
 {
@@ -240,12 +263,12 @@ static void *tick_main(void *argument)
 	uint32_t reigned = UINT32_MAX;
 	uint64_t tick_ns = 0;
 	pthread_setname_np(pthread_self(), "phx-plane");
-	struct ring_buffer *ring = ring_buffer__new(plane->maps.fd[PLANE_MAP_ring], on_record, plane, NULL);
-	if (!ring)
-		log_error("dataplane",
-			  "the ring of samples cannot be read: %s; the fast path's requests are not compared",
-			  strerror(errno));
+	struct ring_buffer *ring = NULL;
 	while (!atomic_load(&plane->stop)) {
+		if (!atomic_load(&plane->owner) && !become_owner(plane, &ring)) {
+			usleep(POLL_US);
+			continue;
+		}
 		if (ring)
 			ring_buffer__consume(ring);
 		uint64_t now_ns = clock_now_ns();
@@ -263,16 +286,6 @@ static void *tick_main(void *argument)
 }
 
 /* --- starting and closing ------------------------------------------------------------------------------- */
-
-static int start_threads(struct dataplane *plane)
-{
-	int err = pthread_create(&plane->tick_thread, NULL, tick_main, plane);
-	plane->tick_runs = !err;
-	if (!err)
-		err = pthread_create(&plane->neighbour_thread, NULL, plane_neighbours_main, plane);
-	plane->neighbour_runs = plane->tick_runs && !err;
-	return -err;
-}
 
 static uint64_t sample_bytes(void *context, uint32_t slot)
 {
@@ -346,7 +359,18 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
 		return err;
 	plane_neighbours_refresh(plane);
 	__atomic_store_n((uint32_t *)&config->mode, PHX_MODE_RUN, __ATOMIC_RELEASE);
-	return start_threads(plane);
+	return 0;
+}
+
+int dataplane_run(struct dataplane *plane)
+{
+	plane->ran = true;
+	int err = pthread_create(&plane->tick_thread, NULL, tick_main, plane);
+	plane->tick_runs = !err;
+	if (!err)
+		err = pthread_create(&plane->neighbour_thread, NULL, plane_neighbours_main, plane);
+	plane->neighbour_runs = plane->tick_runs && !err;
+	return -err;
 }
 
 void dataplane_stop(struct dataplane *plane)
@@ -364,6 +388,26 @@ void dataplane_stop(struct dataplane *plane)
 	plane->tick_runs = plane->neighbour_runs = false;
 	capture_destroy(plane->capture);
 	plane->capture = NULL;
+	if (plane->owner_fd >= 0)
+		close(plane->owner_fd);
+	plane->owner_fd = -1;
+	atomic_store(&plane->owner, false);
+}
+
+/* A first start that failed after attaching: nothing stays that has nobody to hand requests to. */
+static void undo_start(struct dataplane *plane)
+{
+	struct buf why = {0};
+	for (size_t i = 0; i < plane->interface_count; i++) {
+		struct phx_interface what;
+		uint32_t ifindex = plane->interfaces[i].ifindex;
+		if (ifindex &&
+		    bpf_map_lookup_elem(plane->maps.fd[PLANE_MAP_interfaces], &ifindex, &what) == 0 &&
+		    plane_detach_interface(plane->settings.pin_dir, &plane->maps, ifindex, &what, &why))
+			log_error("dataplane", "%s", buf_cstr(&why));
+	}
+	buf_fini(&why);
+	plane_remove_pins(plane->settings.pin_dir);
 }
 
 void dataplane_close(struct dataplane *plane)
@@ -371,6 +415,8 @@ void dataplane_close(struct dataplane *plane)
 	if (!plane)
 		return;
 	dataplane_stop(plane);
+	if (!plane->ran && !plane->adopted)
+		undo_start(plane);
 	dataplane_free(plane);
 }
 

@@ -44,11 +44,16 @@ void dataplane_policy(struct dataplane *plane, struct policy *policy);
 /* Names of slots, PHX_ROUTE_SLOTS of them: what an earlier daemon used them for. Control writes them. */
 struct phx_name *dataplane_names(struct dataplane *plane);
 /*
- * Attaches to the interfaces and starts the threads that look after upstreams, flows and samples. With
- * xdp.mode "native" or "generic" an interface that does not take it fails with `why`; with "auto" it is
- * logged and the daemon serves that interface's requests alone.
+ * Attaches to the interfaces. With xdp.mode "native" or "generic" an interface that does not take it fails
+ * with `why`; with "auto" it is logged and the daemon serves that interface's requests alone.
  */
 int dataplane_start(struct dataplane *plane, const struct dataplane_start *start, struct buf *why);
+/*
+ * Starts the threads that look after upstreams, flows and samples: once this process is what it will be
+ * (user, capabilities), for they inherit that. Where another daemon still does this work, they wait until it
+ * ends.
+ */
+int dataplane_run(struct dataplane *plane);
 /* No more exchanges come after this. NULL-safe. */
 void dataplane_stop(struct dataplane *plane);
 /* Lets go; what runs in the kernel goes on. NULL-safe. */
@@ -93,7 +98,8 @@ struct dataplane_interface {
 	bool dispatcher;	  /* by libxdp's dispatcher */
 	bool adopted;		  /* was attached by an earlier daemon */
 	uint32_t mtu;
-	char error[256]; /* why it is off; "" when it is not */
+	uint32_t program; /* id of what was attached here; 0 = not by this process */
+	char error[256];  /* why it is off; "" when it is not */
 };
 struct dataplane_info {
 	const char *pin_dir;

@@ -8,7 +8,6 @@
 #include "dataplane/sweep.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -271,23 +270,6 @@ static int detach_all(const char *pin_dir, const struct plane_maps *maps, const 
 	return err;
 }
 
-/* Also maps that this version does not know. */
-static void remove_pins(const char *pin_dir)
-{
-	char path[512];
-	struct dirent *entry;
-	DIR *dir = opendir(pin_dir);
-	while (dir && (entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "phx_", 4) != 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name);
-		unlink(path);
-	}
-	if (dir)
-		closedir(dir);
-	rmdir(pin_dir);
-}
-
 int inspect_detach(const char *pin_dir, uint32_t drain_ms, void (*say_line)(void *context, const char *line),
 		   void *context, struct buf *why)
 {
@@ -301,7 +283,7 @@ int inspect_detach(const char *pin_dir, uint32_t drain_ms, void (*say_line)(void
 	err = detach_all(pin_dir, &maps, &talk, why);
 	if (!err) {
 		__atomic_store_n((uint32_t *)&maps.config->mode, PHX_MODE_OFF, __ATOMIC_RELEASE);
-		remove_pins(pin_dir);
+		plane_remove_pins(pin_dir);
 		if (access(pin_dir, F_OK) == 0)
 			say(&talk, "%s stays: it holds pins of others", pin_dir);
 	}

@@ -6,6 +6,7 @@
 #include "dataplane/plane.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -91,4 +92,20 @@ void plane_maps_close(struct plane_maps *maps)
 			close(maps->fd[i]);
 	}
 	memset(maps, 0, sizeof(*maps));
+}
+
+void plane_remove_pins(const char *pin_dir)
+{
+	char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(pin_dir);
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "phx_", 4) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name);
+		unlink(path);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(pin_dir);
 }

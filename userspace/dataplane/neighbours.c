@@ -542,7 +542,8 @@ void *plane_neighbours_main(void *argument)
 			    clock_now_ns() >= upstream->resolve_ns)
 				resolve(upstreams, i);
 		}
-		refresh(plane);
+		if (atomic_load(&plane->owner))
+			refresh(plane);
 		uint64_t until_ns = clock_wall_ns() + TICK_NS;
 		struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_SEC),
 					 .tv_nsec = (long)(until_ns % NS_PER_SEC)};

@@ -103,7 +103,7 @@ int netlink_route(int fd, const struct phx_addr *to, struct netlink_route *out)
 	const struct rtmsg *route = NLMSG_DATA(header);
 	struct netlink_route found = {.unicast = route->rtm_type == RTN_UNICAST, .gateway = *to};
 	size_t rest = RTM_PAYLOAD(header);
-	for (const struct rtattr *a = RTM_RTA(route);
+	for (const struct rtattr *a = (const void *)((const char *)route + NLMSG_ALIGN(sizeof(*route)));
 	     rest >= sizeof(*a) && a->rta_len >= sizeof(*a) && a->rta_len <= rest;
 	     a = (const void *)((const char *)a + RTA_ALIGN(a->rta_len))) {
 		if (a->rta_type == RTA_OIF)

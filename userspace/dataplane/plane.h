@@ -65,6 +65,8 @@ struct plane_maps {
 int plane_maps_open(const char *pin_dir, struct plane_maps *maps);
 /* For a zeroed or opened one. */
 void plane_maps_close(struct plane_maps *maps);
+/* Of all maps, also those that this version does not know, and the directory when it is empty then. */
+void plane_remove_pins(const char *pin_dir);
 
 struct phoenix_bpf; /* the skeleton */
 
@@ -115,10 +117,13 @@ struct dataplane {
 	uint32_t table;			/* number of the last one written */
 	bool table_refused;		/* the last publication did not fit */
 
+	int owner_fd;	      /* the pin directory: whoever has it locked does the work of the threads */
+	atomic_bool owner;    /* this process has */
 	atomic_bool attached; /* to some interface, as the devices said last */
 
 	pthread_t tick_thread, neighbour_thread;
 	bool tick_runs, neighbour_runs;
+	bool ran;	       /* the daemon came to serve */
 	pthread_mutex_t mutex; /* upstreams, listen; between control and the threads */
 	pthread_cond_t wake;
 	atomic_bool stop;
