@@ -371,8 +371,9 @@ __noinline int client_half_closes(struct xdp_md *ctx, __u32 index)
 		return drop(PHX_VERDICT_STALE);
 	flow->flags |= PHX_FLOW_CLIENT_FIN;
 	toward_leg(w, flow, leg, config->port_first + index);
-	if (!after(w->to.seq + 1, leg->snd_nxt + 1))
-		leg->snd_nxt = after(w->to.seq + 1, leg->snd_nxt) ? w->to.seq + 1 : leg->snd_nxt;
+	/* It may have overtaken the request's last bytes: the upstream will acknowledge it all the same. */
+	if (after(w->to.seq + 1, leg->snd_nxt))
+		leg->snd_nxt = w->to.seq + 1;
 	return done(forward(ctx), PHX_VERDICT_FIN_UP);
 }
 

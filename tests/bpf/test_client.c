@@ -323,6 +323,18 @@ static void after_connection_close(struct talk *t)
 		talk_fail(t, "%u ports are free, %u flows are busy", rig_free_ports(), rig_busy_flows());
 }
 
+/* A FIN that overtook the last bytes of its request: what acknowledges it is as good as ever. */
+static void fin_overtakes_the_body(struct talk *t)
+{
+	posting(t);
+	play(t, (struct packet){.flags = FIN | ACK, .seq = 5}, (struct expect)GOES_TO(UPSTREAM0, FIN_UP));
+	says(t, CLIENT, "56789", (struct expect)GOES_TO(UPSTREAM0, REQUEST_AGAIN));
+	t->client.nxt++;
+	t->up[0].rcv++;
+	upstream_acks(t, UPSTREAM0);
+	says(t, UPSTREAM0, OK5, (struct expect)GOES_TO(CLIENT, RESPONSE));
+}
+
 static void scaled_windows(struct talk *t)
 {
 	static const int scales[] = {NO_SCALE, 0, 2, 7, 14};
@@ -362,6 +374,7 @@ static const struct row lives[] = {
 	SCRIPT("rst-frees-the-port", rst_frees_the_port),
 	SCRIPT("half-close-to-the-end", half_close_to_the_end),
 	SCRIPT("nothing-follows-connection-close", after_connection_close),
+	SCRIPT("fin-overtakes-the-body", fin_overtakes_the_body),
 	SCRIPT("windows-of-all-scales", scaled_windows),
 	SCRIPT("without-sack-small-mss", without_sack),
 };
