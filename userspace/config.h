@@ -131,10 +131,13 @@ struct limits_config {
 	uint32_t upgrade_drain_ms; /* the same after a takeover, when nobody is waiting */
 	uint32_t min_rate_bytes; /* a second, of a body in either direction, while the client is waited for; 0
 				    = any */
-	uint32_t connections_per_address; /* client connections from one address; 0 = any number */
-	uint32_t connections;		  /* client connections, all workers together */
-	uint32_t upstream_connections;	  /* per upstream address, all workers together */
-	uint64_t sample_memory_bytes;	  /* bytes that captured exchanges may hold in all */
+	uint32_t connections_per_address;  /* client connections from one address; 0 = any number */
+	uint32_t connections_per_listener; /* client connections at one address of "listen"; 0 = any number */
+	uint32_t pipeline; /* requests of one connection that came before the first of them was answered */
+	uint64_t memory_bytes; /* connections, heads and buffers of all workers; 0 = what the system has */
+	uint32_t connections;  /* client connections, all workers together */
+	uint32_t upstream_connections; /* per upstream address, all workers together */
+	uint64_t sample_memory_bytes;  /* bytes that captured exchanges may hold in all */
 };
 
 struct config {

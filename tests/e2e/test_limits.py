@@ -8,8 +8,8 @@ minute in production takes a moment in the test; limits.min_rate_bytes is 2,000 
 import socket
 import time
 
-from lib.case import Bench, check, equal
-from lib.net import Client, Cut, response, wait_for
+from lib.case import Bench, check, equal, table
+from lib.net import Client, Cut, ask, free_port, response, wait_for
 from lib.process import Gateway, route
 from lib.upstream import Upstream
 
@@ -158,3 +158,101 @@ def test_fourth_connection_of_an_address_is_refused(env):
         except (Cut, OSError):
             return False
     wait_for("a place is free again", free_again)
+
+
+# --- places and memory: each limit has an answer and a counter of its own ---------------------------------------
+
+def refused(gateway, kind):
+    return gateway.admin.metric("phoenix_refused_requests_total", kind=kind)
+
+
+def small(env, **limits):
+    return Gateway([route(legacy=env.up.url)], sanitized=True, workers=2, limits=limits)
+
+
+def test_connections_per_listener(env):
+    """Full at one address, free at the other."""
+    other = free_port()
+    gw = Gateway([route(legacy=env.up.url)], sanitized=True, workers=2, limits={"connections_per_listener": 3}, start=False)
+    gw.config["listen"].append(f"127.0.0.1:{other}")
+    gw.start()
+    try:
+        held = [Client(gw.address) for _ in range(3)]
+        for c in held:
+            equal(c.ask("GET", "/").status, 200)
+        with Client(gw.address) as c:
+            r = c.response()
+            equal((r.status, r.json()["error"]), (503, "listener_limit"))
+            check("connections_per_listener" in r.json()["detail"], r.json())
+        equal(refused(gw, "listener_limit"), 1)
+        with Client(("127.0.0.1", other)) as c:
+            equal(c.ask("GET", "/").status, 200)
+        held.pop().close()
+        wait_for("a free place", lambda: ask(gw.address, "GET", "/").status == 200)
+        for c in held:
+            equal(c.ask("GET", "/").status, 200)
+            c.close()
+    finally:
+        gw.stop()
+
+
+def test_pipeline_depth(env):
+    """Three in one go are answered, the fourth is told why not, and what came behind it is not read."""
+    gw = small(env, pipeline=3)
+    env.up.forget()
+    try:
+        with Client(gw.address) as c:
+            c.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: t\r\n\r\n" % i for i in range(6)))
+            equal([c.response().status for _ in range(3)], [200] * 3)
+            r = c.response()
+            equal((r.status, r.json()["error"]), (429, "pipeline_limit"))
+            check(c.ended(), "the connection stays open")
+        equal(len(env.up.seen), 3, "requests at the upstream")
+        equal(refused(gw, "pipeline_limit"), 1)
+        with Client(gw.address) as c:
+            for i in range(10):
+                equal(c.ask("GET", f"/{i}").status, 200, "one after the other there is no limit")
+    finally:
+        gw.stop()
+
+
+def test_memory_limit(env):
+    """The smallest share: eight connections a worker; more are told, none of the others is hurt."""
+    gw = small(env, memory_bytes=1)
+    held = []
+    try:
+        told = 0
+        for _ in range(40):
+            c = Client(gw.address)
+            c.send(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+            r = c.response()
+            if r.status == 200:
+                held.append(c)
+                continue
+            equal((r.status, r.json()["error"]), (503, "memory_limit"))
+            told += 1
+            c.close()
+        check(8 <= len(held) <= 16, f"{len(held)} connections at once")
+        equal(refused(gw, "memory_limit"), told)
+        for c in held:
+            equal(c.ask("GET", "/big").body, BIG)
+            c.close()
+        held = []
+        wait_for("a free place", lambda: ask(gw.address, "GET", "/").status == 200)
+    finally:
+        for c in held:
+            c.close()
+        gw.stop()
+
+
+@table([("line_too_long", 414, lambda: b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: t\r\n\r\n"),
+        ("head_too_large", 431, lambda: b"GET / HTTP/1.1\r\nHost: t\r\nA: " + b"a" * 20000 + b"\r\n\r\n"),
+        ("too_many_fields", 431, lambda: b"GET / HTTP/1.1\r\nHost: t\r\n" + b"A: b\r\n" * 200 + b"\r\n")])
+def test_heads_have_counters_of_their_own(env, row):
+    word, status, raw = row
+    before = refused(env.gw, word)
+    with Client(env.gw.address) as c:
+        c.send_tolerant(raw())
+        r = c.response()
+        equal((r.status, r.json()["error"]), (status, word))
+    equal(refused(env.gw, word), before + 1)

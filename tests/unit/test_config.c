@@ -59,6 +59,9 @@ TEST(defaults)
 	CHECK_INT(c->limits.connect_timeout_ms, 3000);
 	CHECK_INT(c->limits.first_byte_timeout_ms, 0);
 	CHECK_INT(c->limits.drain_ms, 5000);
+	CHECK_INT(c->limits.connections_per_listener, 0);
+	CHECK_INT(c->limits.pipeline, 128);
+	CHECK_INT(c->limits.memory_bytes, 0);
 	CHECK_INT(c->limits.upgrade_drain_ms, 60000);
 	CHECK(c->user == NULL);
 	CHECK(c->seccomp);
@@ -153,6 +156,9 @@ TEST(every_key_is_read)
 	CHECK_STR(r->modern.base_path, "/v2");
 	CHECK_INT(c->limits.first_byte_timeout_ms, 9000);
 	CHECK_INT(c->limits.drain_ms, 100);
+	CHECK_INT(c->limits.connections_per_listener, 500);
+	CHECK_INT(c->limits.pipeline, 16);
+	CHECK_INT(c->limits.memory_bytes, 268435456);
 	CHECK_INT(c->limits.upgrade_drain_ms, 200);
 	CHECK_STR(c->user, "phoenix");
 	CHECK(!c->seccomp);

@@ -257,7 +257,7 @@ void transaction_start(struct transaction *t, const char *bytes)
 		return;
 	}
 	if (!write_request(t, bytes, &target)) {
-		refuse(t, 431, GATEWAY_ERROR_BAD_REQUEST,
+		refuse(t, 431, GATEWAY_ERROR_HEAD_TOO_LARGE,
 		       "the head and what Phoenix adds do not fit limits.head_bytes");
 		return;
 	}

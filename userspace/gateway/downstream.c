@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 static void process_input(struct downstream *down);
+static void leave_place(struct worker *worker, unsigned address);
 
 static void set_deadline(struct downstream *down, uint64_t ms)
 {
@@ -75,7 +76,7 @@ static void on_closed(struct stream *stream)
 	list_remove(&down->link);
 	worker->downstream_count--;
 	STAT_ADD(worker->stats.connections_active, (uint64_t)-1);
-	atomic_fetch_sub(&worker->gateway->connections, 1);
+	leave_place(worker, down->listener);
 	if (down->counted)
 		atomic_fetch_sub(address_count(down), 1);
 	free(down);
@@ -99,9 +100,11 @@ static void wait_for_request(struct downstream *down)
 {
 	down->state = DOWNSTREAM_IDLE;
 	if (down->input.data && down->input_off < down->input.len) {
+		down->pipelined++;
 		process_input(down);
 		return;
 	}
+	down->pipelined = 0;
 	drop_input(down);
 	if (down->peer_ended || (down->worker->draining && !down->worker->handed_over)) {
 		downstream_close(down, false);
@@ -216,30 +219,33 @@ void downstream_answer(struct downstream *down, int status, enum gateway_error e
 
 /* --- heads in ----------------------------------------------------------------------------------------- */
 
-static void refuse_head(struct downstream *down, enum http_parse_result result)
+/* A request whose head, or whose place, is not taken; the connection ends. */
+static void refuse_request(struct downstream *down, int status, enum gateway_error error, const char *detail)
 {
 	struct transaction *t = down->transaction;
 	t->persist = false;
-	t->error = GATEWAY_ERROR_BAD_REQUEST;
+	t->error = (uint16_t)error;
 	STAT_ADD(down->worker->stats.requests, 1);
-	STAT_ADD(down->worker->stats.errors[GATEWAY_ERROR_BAD_REQUEST], 1);
-	int status = http_refusal_status(&t->request, result);
-	downstream_answer(down, status, GATEWAY_ERROR_BAD_REQUEST, http_refusal_help(&t->request, result),
-			  true);
+	STAT_ADD(down->worker->stats.errors[error], 1);
+	downstream_answer(down, status, error, detail, true);
+}
+
+static void refuse_head(struct downstream *down, enum http_parse_result result)
+{
+	const struct http_head *head = &down->transaction->request;
+	refuse_request(down, http_refusal_status(head, result),
+		       result == HTTP_PARSE_TOO_MANY ? GATEWAY_ERROR_TOO_MANY_FIELDS
+						     : GATEWAY_ERROR_BAD_REQUEST,
+		       http_refusal_help(head, result));
 }
 
 static void refuse_long_head(struct downstream *down)
 {
-	struct transaction *t = down->transaction;
-	bool in_line = t->request.scan.state <= PHX_AT_VERSION;
-	t->persist = false;
-	t->error = GATEWAY_ERROR_BAD_REQUEST;
-	STAT_ADD(down->worker->stats.requests, 1);
-	STAT_ADD(down->worker->stats.errors[GATEWAY_ERROR_BAD_REQUEST], 1);
+	bool in_line = down->transaction->request.scan.state <= PHX_AT_VERSION;
 	char detail[128];
 	snprintf(detail, sizeof(detail), "the request %s is longer than limits.head_bytes = %u bytes",
 		 in_line ? "line" : "head", down->worker->limits->head_bytes);
-	downstream_answer(down, in_line ? 414 : 431, GATEWAY_ERROR_BAD_REQUEST, detail, true);
+	refuse_request(down, 0, in_line ? GATEWAY_ERROR_LINE_TOO_LONG : GATEWAY_ERROR_HEAD_TOO_LARGE, detail);
 }
 
 /* The head does not end in this buffer: keep what there is in a block and read on. */
@@ -276,6 +282,10 @@ static void process_input(struct downstream *down)
 		}
 		down->state = DOWNSTREAM_HEAD;
 		set_deadline(down, worker->limits->header_timeout_ms);
+		if (down->pipelined >= worker->limits->pipeline) {
+			refuse_request(down, 0, GATEWAY_ERROR_PIPELINE_LIMIT, NULL);
+			return;
+		}
 	}
 	struct transaction *t = down->transaction;
 	const char *bytes = down->input.data + down->input_off;
@@ -414,16 +424,20 @@ static void set_address(struct downstream *down, int fd)
 }
 
 /* Said without a transaction: there may be no memory for one. */
-static void refuse_connection(struct worker *worker, int fd)
+static void refuse_connection(struct worker *worker, int fd, enum gateway_error error)
 {
-	static const char answer[] =
-		"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-		"Connection: close\r\nRetry-After: 1\r\nContent-Length: 130\r\n\r\n"
-		"{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
-		"\"error\":\"overload\",\"detail\":\"limits.connections are all in use\"}\n";
+	char body[256], answer[512];
+	int len = snprintf(body, sizeof(body),
+			   "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+			   "\"error\":\"%s\",\"detail\":\"%s\"}\n",
+			   errors[error].word, errors[error].help);
+	int all = snprintf(answer, sizeof(answer),
+			   "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+			   "Connection: close\r\nRetry-After: 1\r\nContent-Length: %d\r\n\r\n%s",
+			   len, body);
 	STAT_ADD(worker->stats.connections_refused, 1);
-	STAT_ADD(worker->stats.errors[GATEWAY_ERROR_OVERLOAD], 1);
-	if (send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	STAT_ADD(worker->stats.errors[error], 1);
+	if (send(fd, answer, (size_t)all, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_debug("gateway", "a refused connection was not told why");
 	shutdown(fd, SHUT_WR);
 	close(fd);
@@ -449,21 +463,51 @@ static bool over_address_limit(struct downstream *down)
 	return true;
 }
 
-void downstream_accept(struct worker *worker, int fd)
+/* Is there a place for one more? Counts it when there is; else the limit that is reached. */
+static enum gateway_error take_place(const struct listener *listener)
 {
+	struct worker *worker = listener->worker;
 	struct gateway *gateway = worker->gateway;
-	STAT_ADD(worker->stats.connections_accepted, 1);
-	if (atomic_fetch_add(&gateway->connections, 1) >= worker->limits->connections) {
+	const struct limits_config *limits = worker->limits;
+	if (worker->downstreams_max && worker->downstream_count >= worker->downstreams_max)
+		return GATEWAY_ERROR_MEMORY_LIMIT;
+	if (atomic_fetch_add(&gateway->connections, 1) >= limits->connections) {
 		atomic_fetch_sub(&gateway->connections, 1);
-		refuse_connection(worker, fd);
+		return GATEWAY_ERROR_OVERLOAD;
+	}
+	atomic_uint *here = &gateway->listener_connections[listener->address];
+	if (limits->connections_per_listener &&
+	    atomic_fetch_add(here, 1) >= limits->connections_per_listener) {
+		atomic_fetch_sub(here, 1);
+		atomic_fetch_sub(&gateway->connections, 1);
+		return GATEWAY_ERROR_LISTENER_LIMIT;
+	}
+	return GATEWAY_ERROR_NONE;
+}
+
+static void leave_place(struct worker *worker, unsigned address)
+{
+	atomic_fetch_sub(&worker->gateway->connections, 1);
+	if (worker->limits->connections_per_listener)
+		atomic_fetch_sub(&worker->gateway->listener_connections[address], 1);
+}
+
+void downstream_accept(struct listener *listener, int fd)
+{
+	struct worker *worker = listener->worker;
+	STAT_ADD(worker->stats.connections_accepted, 1);
+	enum gateway_error error = take_place(listener);
+	if (error) {
+		refuse_connection(worker, fd, error);
 		return;
 	}
 	struct downstream *down = calloc(1, sizeof(*down));
 	if (!down) {
-		atomic_fetch_sub(&gateway->connections, 1);
-		refuse_connection(worker, fd);
+		leave_place(worker, listener->address);
+		refuse_connection(worker, fd, GATEWAY_ERROR_MEMORY);
 		return;
 	}
+	down->listener = (uint8_t)listener->address;
 	down->worker = worker;
 	timer_init(&down->timer, on_expired);
 	stream_init(&down->stream, &worker->ring, &downstream_events, fd);

@@ -43,7 +43,15 @@
 	X(CLIENT_STALLED, "client_stalled", 0, "the client stopped reading its answer")                      \
 	X(CLIENT_SLOW, "client_slow", 0,                                                                     \
 	  "the client read its answer more slowly than limits.min_rate_bytes")                               \
-	X(ADDRESS_LIMIT, "address_limit", 503, "limits.connections_per_address are in use by this address")
+	X(ADDRESS_LIMIT, "address_limit", 503, "limits.connections_per_address are in use by this address")  \
+	X(LISTENER_LIMIT, "listener_limit", 503,                                                             \
+	  "limits.connections_per_listener are in use at this address")                                      \
+	X(MEMORY_LIMIT, "memory_limit", 503, "limits.memory_bytes has no room for another connection")       \
+	X(PIPELINE_LIMIT, "pipeline_limit", 429,                                                             \
+	  "more than limits.pipeline requests came in one go, before the answers to the first")              \
+	X(LINE_TOO_LONG, "line_too_long", 414, "the request line is longer than limits.head_bytes")          \
+	X(HEAD_TOO_LARGE, "head_too_large", 431, "the request head is longer than limits.head_bytes")        \
+	X(TOO_MANY_FIELDS, "too_many_fields", 431, "more header fields than limits.fields allows")
 
 enum gateway_error {
 #define X(name, word, status, help) GATEWAY_ERROR_##name,

@@ -159,7 +159,7 @@ static int listen_unix(const struct config_listen *where, struct buf *why)
 	return listen_failed(where, err, why);
 }
 
-static int add_listener(struct gateway *gateway, unsigned w, int fd, struct buf *why)
+static int add_listener(struct gateway *gateway, unsigned w, unsigned address, int fd, struct buf *why)
 {
 	struct worker *worker = &gateway->workers[w];
 	if (worker->listener_count == GATEWAY_LISTENERS_MAX) {
@@ -167,6 +167,7 @@ static int add_listener(struct gateway *gateway, unsigned w, int fd, struct buf 
 		close(fd);
 		return -EINVAL;
 	}
+	worker->listeners[worker->listener_count].address = address;
 	worker->listeners[worker->listener_count++].fd = fd;
 	return 0;
 }
@@ -232,8 +233,8 @@ static int wanted_name(const struct config_listen *where, char out[128], struct 
 
 /* Gives the inherited sockets of this address to the workers in turn. Returns how many there were, or -errno.
  */
-static int inherit_address(struct gateway *gateway, const struct config_listen *where, struct estate *estate,
-			   struct buf *why)
+static int inherit_address(struct gateway *gateway, const struct config_listen *where, unsigned address,
+			   struct estate *estate, struct buf *why)
 {
 	char wanted[128];
 	unsigned found = 0;
@@ -242,7 +243,7 @@ static int inherit_address(struct gateway *gateway, const struct config_listen *
 		struct heirloom *item = &estate->items[i];
 		if (item->fd < 0 || !item->name || strcmp(item->name, wanted) != 0)
 			continue;
-		err = add_listener(gateway, found++ % gateway->worker_count, item->fd, why);
+		err = add_listener(gateway, found++ % gateway->worker_count, address, item->fd, why);
 		item->fd = -1;
 	}
 	return err ? err : (int)found;
@@ -251,11 +252,13 @@ static int inherit_address(struct gateway *gateway, const struct config_listen *
 /* --- all of them ---------------------------------------------------------------------------------------- */
 
 /* The sockets of one address that the workers have none of yet, from worker `have` on. */
-static int open_address(struct gateway *gateway, const struct config_listen *where, unsigned have,
-			struct buf *why)
+static int open_address(struct gateway *gateway, const struct config_listen *where, unsigned address,
+			unsigned have, struct buf *why)
 {
 	uint16_t port = where->port;
-	int err = have || where->unix_path ? 0 : listen_probe(where, why), shared = -1;
+	const struct worker *first = &gateway->workers[0];
+	int err = have || where->unix_path ? 0 : listen_probe(where, why);
+	int shared = have ? first->listeners[first->listener_count - 1].fd : -1;
 	for (unsigned w = have; !err && w < gateway->worker_count; w++) {
 		int fd = !where->unix_path ? listen_open(where, port, why)
 			 : shared < 0	   ? listen_unix(where, why)
@@ -263,7 +266,7 @@ static int open_address(struct gateway *gateway, const struct config_listen *whe
 		if (fd < 0)
 			return fd == -1 ? -errno : fd;
 		shared = fd;
-		err = add_listener(gateway, w, fd, why);
+		err = add_listener(gateway, w, address, fd, why);
 		/* Port 0: the first worker's socket chooses, the others follow. */
 		if (!err && w == 0 && !where->unix_path && port == 0)
 			free(listen_name(fd, &port));
@@ -284,10 +287,10 @@ int gateway_listen(struct gateway *gateway, const struct gateway_options *option
 	for (size_t i = 0; !err && i < config->listen_count; i++) {
 		unsigned at = gateway->workers[0].listener_count;
 		uint16_t port;
-		err = inherit_address(gateway, &config->listen[i], &estate, why);
+		err = inherit_address(gateway, &config->listen[i], (unsigned)i, &estate, why);
 		if (err < 0)
 			break;
-		err = open_address(gateway, &config->listen[i], (unsigned)err, why);
+		err = open_address(gateway, &config->listen[i], (unsigned)i, (unsigned)err, why);
 		if (!err) {
 			gateway->listen_text[i] = listen_name(gateway->workers[0].listeners[at].fd, &port);
 			gateway->listen_count = i + 1;

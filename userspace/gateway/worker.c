@@ -31,7 +31,11 @@ struct block *worker_block_get(struct worker *worker)
 		worker->free_block_count--;
 		return block;
 	}
-	return malloc(sizeof(*block) + worker->block_bytes);
+	if (worker->blocks_max && worker->block_count >= worker->blocks_max)
+		return NULL;
+	block = malloc(sizeof(*block) + worker->block_bytes);
+	worker->block_count += block != NULL;
+	return block;
 }
 
 void worker_block_put(struct worker *worker, struct block **block)
@@ -44,6 +48,7 @@ void worker_block_put(struct worker *worker, struct block **block)
 		worker->free_block_count++;
 	} else {
 		free(*block);
+		worker->block_count--;
 	}
 	*block = NULL;
 }
@@ -107,7 +112,7 @@ static void on_accept(struct ring_op *op, int res, uint32_t flags)
 	struct listener *listener = container_of(op, struct listener, accept);
 	struct worker *worker = listener->worker;
 	if (res >= 0)
-		downstream_accept(worker, res);
+		downstream_accept(listener, res);
 	if (flags & IORING_CQE_F_MORE)
 		return;
 	listener->armed = false;
@@ -270,6 +275,27 @@ static bool is_empty(const struct worker *worker)
 	return worker->downstream_count == 0 && worker->upstream_count == 0 && worker->shadow_count == 0;
 }
 
+static uint32_t at_least(uint64_t n, uint32_t least)
+{
+	return n < least ? least : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+/* This worker's part of limits.memory_bytes: a half for receive buffers (small and large), a quarter each for
+ * heads and for connections. The floors keep a limit that is far too small from stopping everything. */
+static void share_memory(struct worker *worker, struct ring_options *options)
+{
+	uint64_t share = worker->limits->memory_bytes / worker->gateway->worker_count;
+	if (!worker->limits->memory_bytes)
+		return;
+	uint32_t buffers = at_least(share * 3 / 8 / RING_BUFFER_BYTES, 16);
+	uint32_t large = at_least(share / 8 / RING_LARGE_BUFFER_BYTES, 1);
+	options->buffers_max = buffers < options->buffers_max ? buffers : options->buffers_max;
+	options->large_buffers_max = large < options->large_buffers_max ? large : options->large_buffers_max;
+	worker->blocks_max = at_least(share / 4 / worker->block_bytes, 8);
+	worker->downstreams_max =
+		at_least(share / 4 / (sizeof(struct downstream) + sizeof(struct transaction)), 8);
+}
+
 void *worker_main(void *argument)
 {
 	struct worker *worker = argument;
@@ -282,6 +308,7 @@ void *worker_main(void *argument)
 	char name[16];
 	snprintf(name, sizeof(name), "phx-worker-%u", worker->index % 1000);
 	pthread_setname_np(pthread_self(), name);
+	share_memory(worker, &options);
 	int err = ring_init(&worker->ring, &options);
 	worker->start_result = err;
 	sem_post(&worker->gateway->started);

@@ -44,6 +44,7 @@ struct listener {
 	struct ring_op accept;
 	struct worker *worker;
 	int fd;
+	unsigned address; /* index into gateway->listen_text */
 	bool armed;
 };
 
@@ -80,6 +81,8 @@ struct worker {
 	struct list shadows;
 	struct block *free_blocks;
 	uint32_t free_block_count;
+	uint32_t block_count, blocks_max; /* in use and in stock; 0 = any number */
+	uint32_t downstreams_max;	  /* by limits.memory_bytes; 0 = any number */
 	size_t block_bytes;
 	struct transaction *free_transactions;
 	uint32_t free_transaction_count;
@@ -112,7 +115,8 @@ struct gateway {
 	struct worker *workers;
 	unsigned worker_count;
 	atomic_uint connections; /* client connections, all workers */
-	atomic_uint captured;	 /* exchanges of the NIC path, dealt out to the workers in turn */
+	atomic_uint listener_connections[GATEWAY_ADDRESSES_MAX];
+	atomic_uint captured; /* exchanges of the NIC path, dealt out to the workers in turn */
 	/* Client connections by address: a counter each for the addresses that share a hash. NULL without
 	 * limits.connections_per_address. */
 	atomic_uint *address_counts;
@@ -240,7 +244,9 @@ struct downstream {
 	uint32_t input_off;
 	uint32_t requests;
 	uint32_t linger_bytes;
-	uint8_t state; /* enum downstream_state */
+	uint16_t pipelined; /* requests taken from input one behind the other */
+	uint8_t listener;   /* index into gateway->listener_connections */
+	uint8_t state;	    /* enum downstream_state */
 	bool peer_ended;
 	bool close_after;
 	uint8_t ip_len;
@@ -250,7 +256,7 @@ struct downstream {
 	char ip[46];
 };
 
-void downstream_accept(struct worker *worker, int fd);
+void downstream_accept(struct listener *listener, int fd);
 /* The transaction is over; keep: the connection may serve another request. */
 void downstream_done(struct downstream *down, bool keep);
 /* An answer of our own. Ends the transaction's part; closes afterwards unless the request was read whole. */
