@@ -38,6 +38,12 @@ SEC("xdp") int phx_xdp(struct xdp_md *ctx)
 	if (w->proto != IP_TCP)
 		return icmp_message(ctx);
 	w->now = bpf_ktime_get_ns();
+	__u32 port = w->dport - config->port_first;
+	if (port < config->port_count) {
+		int action = upstream_segment(ctx, port);
+		if (action != THEN_NO_FLOW)
+			return action;
+	}
 	struct phx_flow_key key = {w->src, w->dst, w->sport, w->dport};
 	__u32 *index = bpf_map_lookup_elem(&phx_ports, &key);
 	if (index) {
@@ -48,13 +54,6 @@ SEC("xdp") int phx_xdp(struct xdp_md *ctx)
 	struct phx_listen_key where = {w->dst, w->dport};
 	if (bpf_map_lookup_elem(&phx_listen, &where))
 		return client_stranger(ctx);
-	__u32 port = w->dport - config->port_first;
-	if (port < config->port_count) {
-		where.addr = w->src;
-		where.port = w->sport;
-		if (bpf_map_lookup_elem(&phx_sources, &where))
-			return upstream_segment(ctx, port);
-	}
 	return pass(PHX_VERDICT_OTHER);
 }
 

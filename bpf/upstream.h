@@ -457,16 +457,20 @@ __noinline int leg_segment(struct xdp_md *ctx, __u32 index, __u32 at)
 	return done(forward(ctx), PHX_VERDICT_ACK_DOWN);
 }
 
-/* A segment from an upstream's address to one of our ports. */
+static __always_inline int from_upstream(const struct work *w)
+{
+	struct phx_listen_key from = {w->src, w->sport};
+	return bpf_map_lookup_elem(&phx_sources, &from) != 0;
+}
+
+/* A segment to one of our ports. The flow's legs are looked at first: nearly always it is one of theirs, and no
+ * table has to be asked. */
 __noinline int upstream_segment(struct xdp_md *ctx, __u32 index)
 {
 	struct work *w = get_work(0);
-	struct phx_config *config = get_config();
 	struct phx_flow *flow = get_flow(index);
-	if (!w || !config || !flow)
-		return XDP_PASS;
-	if (w->ttl <= 1)
-		return drop(PHX_VERDICT_TTL);
+	if (!w || !flow)
+		return THEN_NO_FLOW;
 	if (!lock_flow(flow))
 		return drop(PHX_VERDICT_BUSY);
 	__u32 at = PHX_LEGS;
@@ -478,11 +482,14 @@ __noinline int upstream_segment(struct xdp_md *ctx, __u32 index)
 			at = i;
 	}
 	int action;
-	flow->seen_ns = w->now;
-	if (at == PHX_LEGS)
-		action = reset_stranger(ctx, w);
-	else
+	if (at == PHX_LEGS) {
+		action = from_upstream(w) ? reset_stranger(ctx, w) : THEN_NO_FLOW;
+	} else if (w->ttl <= 1) {
+		action = drop(PHX_VERDICT_TTL);
+	} else {
+		flow->seen_ns = w->now;
 		action = leg_segment(ctx, index, at);
+	}
 	unlock_flow(flow);
 	return action;
 }
