@@ -125,6 +125,18 @@ def test_somebody_else_marking_requests_fails_the_run(env):
     check(not json.loads(out)["reconciliation"]["equal"], out)
 
 
+def test_two_clients_on_two_routes_do_not_disturb_each_other(env):
+    words = [built("phoenix-traffic"), "run", None, "--url", f"http://127.0.0.1:{env.gw.port}", "--requests", "100", "--rate",
+             "100", "--reconcile", f"unix:{env.gw.socket_path}"]
+    children = []
+    for requests in ([{"path": "/users/1"}], [{"path": "/fast/1"}, {"path": "/nowhere", "expect": 404}]):
+        words[2] = scenario(env, requests)
+        children.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+    for child in children:
+        _, err = child.communicate(timeout=40)
+        equal(child.returncode, 0, f"exit status {err}")
+
+
 def test_unmarked_requests_are_not_counted_as_synthetic(env):
     before = counted(env, "users")
     traffic(env, scenario(env, [{"path": "/users/1"}]), "--requests", 20, "--rate", 500, "--unmarked", reconcile=False)

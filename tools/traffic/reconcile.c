@@ -231,14 +231,14 @@ static int read_gateway(struct reconcile *r, struct buf *why)
 	return status;
 }
 
+/* What was not asked may have other clients. Refused requests are not counted by class. */
 static bool route_equal(const struct reconcile *r, size_t i)
 {
 	const struct counts *a = &r->routes[i].sent, *b = &r->routes[i].counted;
-	if (i == r->count) /* refused ones are not counted by class */
-		return a->requests == b->requests;
-	/* Routes that were not asked may have other clients. */
-	return a->requests == 0 ||
-	       (a->requests == b->requests &&
+	if (a->requests == 0)
+		return true;
+	return a->requests == b->requests &&
+	       (i == r->count ||
 		memcmp(a->answers + 1, b->answers + 1, sizeof(a->answers) - sizeof(a->answers[0])) == 0);
 }
 

@@ -6,8 +6,8 @@
  * client finds each request's route with the gateway's own routing table, counts for each route what it gave
  * to a connection and what was answered, and asks the gateway what it counted of marked requests
  * (X-Phoenix-Synthetic) in the same time. Both must be equal, exactly, by route and by class of answer;
- * requests that no route takes must be among those the gateway refused. Only one client may mark requests at
- * a time.
+ * requests that no route takes must be among those the gateway refused. Two clients
+ * that mark requests of one route at a time disturb each other.
  */
 #ifndef PHOENIX_TOOLS_TRAFFIC_RECONCILE_H
 #define PHOENIX_TOOLS_TRAFFIC_RECONCILE_H
