@@ -74,7 +74,8 @@ static __always_inline int takes_over(struct work *w, struct phx_flow *flow)
 	if (flow->key.client_port == w->sport && same_addr(&flow->key.client, &w->src)) {
 		if (flow->state == PHX_FLOW_OPEN) {
 			/* XDP would have dealt with it: it is off the device. */
-			if ((flow->flags & PHX_FLOW_ACTIVE) && exchange_over(w, flow))
+			if ((flow->flags & PHX_FLOW_ACTIVE) && exchange_over(w, flow) &&
+			    !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN | PHX_FLOW_CLOSES)))
 				finish_exchange(w, flow, PHX_END_WHOLE);
 			if (!(flow->flags & PHX_FLOW_ACTIVE) && w->seq == flow->request_start && w->ack == flow->sent)
 				flow->state = PHX_FLOW_HANDED;

@@ -50,6 +50,17 @@ static __always_inline int reset_leg(struct xdp_md *ctx, struct work *w, struct 
 			  (w->flags & TCP_FIN ? 1 : 0), 0), verdict);
 }
 
+/* The request did not reach its upstream: the client will send it again, and the daemon will get it. No segment of it was
+ * passed, so there is none that others could follow. */
+static __always_inline void leave_to_daemon(struct phx_flow *flow, __u32 reason)
+{
+	flow->flags &= ~PHX_FLOW_OF_REQUEST;
+	flow->request_end = flow->request_start;
+	flow->state = PHX_FLOW_HANDED;
+	flow->served_ns = 0;
+	count_reason(reason);
+}
+
 #define GATEWAY_502                                                                                          \
 	"HTTP/1.1 502 Bad Gateway\r\n"                                                                       \
 	"Content-Type: application/problem+json\r\n"                                                         \
@@ -227,10 +238,7 @@ __noinline int response_segment(struct xdp_md *ctx, __u32 index)
 		/* Closed before it saw the request: the client sends it again, to the daemon. */
 		if (flow->flags & PHX_FLOW_COUNTED)
 			count_request(flow, -1);
-		flow->flags &= ~PHX_FLOW_OF_REQUEST;
-		flow->request_end = flow->request_start;
-		flow->state = PHX_FLOW_HANDED;
-		count_reason(PHX_REASON_LEG_LOST);
+		leave_to_daemon(flow, PHX_REASON_LEG_LOST);
 		return reset_leg(ctx, w, leg, PHX_VERDICT_UPSTREAM_FIN);
 	}
 	int reads = w->payload_len && in_order && flow->body != PHX_BODY_CLOSE && after(end, flow->scanned);
@@ -309,10 +317,7 @@ __noinline int upstream_reset(struct xdp_md *ctx, __u32 index, __u32 at, int act
 		/* The client will send its request again, and the daemon will get it. */
 		if (flow->flags & PHX_FLOW_COUNTED)
 			count_request(flow, -1);
-		flow->flags &= ~PHX_FLOW_OF_REQUEST;
-		flow->request_end = flow->request_start;
-		flow->state = PHX_FLOW_HANDED;
-		count_reason(PHX_REASON_LEG_LOST);
+		leave_to_daemon(flow, PHX_REASON_LEG_LOST);
 		return drop(PHX_VERDICT_UPSTREAM_RST);
 	}
 	if ((flow->flags & PHX_FLOW_END_KNOWN) && flow->sent == flow->response_end &&
@@ -366,10 +371,7 @@ __noinline int upstream_syn_ack(struct xdp_md *ctx, __u32 index, __u32 at, int a
 			upstream->mss = w->mss;
 		else if (upstream)
 			upstream->flags |= PHX_UPSTREAM_UNFIT;
-		flow->flags &= ~PHX_FLOW_OF_REQUEST;
-		flow->request_end = flow->request_start;
-		flow->state = PHX_FLOW_HANDED;
-		count_reason(w->mss < mss ? PHX_REASON_MTU : PHX_REASON_CHECKSUM);
+		leave_to_daemon(flow, w->mss < mss ? PHX_REASON_MTU : PHX_REASON_CHECKSUM);
 		return reset_leg(ctx, w, leg, PHX_VERDICT_UPSTREAM_RST);
 	}
 	leg->state = PHX_LEG_OPEN;

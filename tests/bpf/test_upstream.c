@@ -390,6 +390,17 @@ static void lost_leg_then_daemon(struct talk *t)
 		talk_fail(t, "it is counted as served");
 }
 
+/* A piece of it behind the lost first one, right after an answer: nothing was passed that it could follow. */
+static void lost_leg_second_segment(struct talk *t)
+{
+	between(t);
+	says(t, CLIENT, "POST /legacy HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+	     (struct expect)GOES_TO(UPSTREAM0, REQUEST));
+	play(t, (struct packet){.from = UPSTREAM0, .flags = RST},
+	     (struct expect){XDP_DROP, PHX_VERDICT_UPSTREAM_RST, PHX_REASON_LEG_LOST});
+	says(t, CLIENT, "012345678", (struct expect)DROPS(WAIT));
+}
+
 /* The leg that ends behind an answer: the next request to it is the daemon's, one elsewhere is not. */
 static void after_fin(struct talk *t)
 {
@@ -452,6 +463,7 @@ static void bytes_counted(struct talk *t)
 static const struct row lives[] = {
 	SCRIPT("refused-then-the-daemon", refused_then_daemon, {.from = CLIENT}),
 	SCRIPT("lost-leg-then-the-daemon", lost_leg_then_daemon, {.from = CLIENT}),
+	SCRIPT("lost-leg-second-segment", lost_leg_second_segment, {.from = CLIENT}),
 	SCRIPT("fin-behind-an-answer-then-the-daemon", after_fin, {.from = CLIENT}),
 	SCRIPT("hop-by-hop-fields-then-the-daemon", hop_fields, {.from = CLIENT}),
 	SCRIPT("upstream-closes-first", upstream_closes_first, {.from = CLIENT}),
