@@ -10,7 +10,8 @@ is over fifty requests in a row succeed and no connection, sample or descriptor 
 The second half needs no injection: real descriptors run out, thousands of clients are slow, upstreams stop and
 vanish, and SIGTERM comes when it comes.
 
-PHX_LONG=1 takes every step where the ordinary run takes a few, and more clients.
+PHX_LONG=1 takes every step where the ordinary run takes a few, and more clients; it also holds how long things took
+against limits, which only an idle machine can keep. The ordinary run asks what became of every request, never when.
 """
 import json
 import os
@@ -251,8 +252,6 @@ def faulty_gateway(env, sanitized=True, start=True, **config):
 
 
 def setup():
-    if not os.environ.get("PHX_LONG"):
-        raise Skip("injects faults for a minute and measures latency: set PHX_LONG=1, on an idle machine")
     env = Bench()
     env.faults = env.own(Faults())
     env.up = env.own(Upstream(behave))
@@ -417,7 +416,7 @@ def test_answer_is_over_though_the_request_is_not_taken(env):
                     equal(client.ask("GET", "/small/1").status, 200)
                 except (Cut, OSError):
                     pass
-                if time.monotonic() - begun > 2:
+                if time.monotonic() - begun > (2 if LONG else 8):  # upstream_timeout_ms is 9 s
                     late.append((size, round(time.monotonic() - begun, 1)))
                     break
         equal(late, [], "bytes of the body, and seconds until the next request was over")
@@ -567,8 +566,8 @@ def test_descriptors_run_out(env):
         lines = gateway.log()[log_before:].count("\n")
         print(f"descriptors out: CPU {cpu * 100:.1f} %, {lines} log lines, slowest {slowest * 1000:.1f} ms, {statuses}")
         check(statuses <= {200, 502, 503}, statuses)
-        check(slowest < 1, f"an answer took {slowest:.2f} s")
-        check(cpu < 0.2, f"{cpu * 100:.0f} % of a core for nothing")
+        check(not LONG or slowest < 1, f"an answer took {slowest:.2f} s")
+        check(not LONG or cpu < 0.2, f"{cpu * 100:.0f} % of a core for nothing")
         check(lines < 60, f"{lines} lines in the log in {time.monotonic() - begun:.1f} s", gateway.log()[-600:])
         check("LimitNOFILE" in gateway.log(), "nobody was told")
         for client in crowd:
@@ -678,8 +677,8 @@ def test_slow_clients(env):
               f"cut off {sum(slow.gone for slow in crowd)}")
         # with thousands it is the test's own upstream that cannot follow
         check(LONG or not any(slow.gone for slow in crowd), "slow is not a reason to be cut off yet")
-        check(len(times) > 100, f"only {len(times)} innocent requests in {SLOW_S} s")
-        check(times[-1] < 2, f"an innocent request took {times[-1]:.2f} s")
+        check(len(times) > (100 if LONG else 0), f"only {len(times)} innocent requests in {SLOW_S} s")
+        check(not LONG or times[-1] < 2, f"an innocent request took {times[-1]:.2f} s")
         # 2 workers have 256 large buffers each; beside them a head block, a piece and a transaction a client
         check(rss - rss_before < (64 << 10) + SLOW * 100, f"RSS grew by {rss - rss_before} KiB for {SLOW} clients")
         for slow in crowd:
@@ -836,7 +835,7 @@ def test_sigterm_under_load(env, row):
             check(not thread.is_alive(), "a client still waits")
         text = gateway.log()
         equal(gateway.child.returncode, 0, f"exit status after {took:.1f} s\n{text[-4000:]}\n")
-        check(took < 5 + 3, f"took {took:.1f} s")
+        check(not LONG or took < 5 + 3, f"took {took:.1f} s")
         check("Sanitizer" not in text and "runtime error" not in text, text[-4000:])
         if old:
             reader.join(3)
