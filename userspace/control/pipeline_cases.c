@@ -32,18 +32,25 @@ static size_t example_bytes(const json_t *example)
 	       strlen(json_get_str(example, "legacy_body")) + strlen(json_get_str(example, "modern_body"));
 }
 
-/* The smallest example of the group that can be sent again; NULL when there is none. Borrowed. */
+static bool can_be_sent(const json_t *example)
+{
+	return is_whole(json_get_str(example, "request")) && json_get_str(example, "target")[0] == '/' &&
+	       strlen(json_get_str(example, "target")) < 1024;
+}
+
+/* The smallest example of the group that can be sent again; NULL when there is none. Borrowed. The one that
+ * was kept as the smallest has the largest room; when it was redacted, one of those for people may do. */
 static const json_t *smallest_of(const json_t *group)
 {
-	const json_t *best = NULL;
+	const json_t *best = json_object_get(group, "smallest");
 	json_t *example;
 	size_t i;
+	if (can_be_sent(best))
+		return best;
+	best = NULL;
 	json_array_foreach(json_object_get(group, "examples"), i, example)
 	{
-		bool can = is_whole(json_get_str(example, "request")) &&
-			   json_get_str(example, "target")[0] == '/' &&
-			   strlen(json_get_str(example, "target")) < 1024;
-		if (can && (!best || example_bytes(example) < example_bytes(best)))
+		if (can_be_sent(example) && (!best || example_bytes(example) < example_bytes(best)))
 			best = example;
 	}
 	return best;

@@ -283,6 +283,9 @@ static int register_route(struct rollout *r, struct moment now, struct buf *why)
 		return err;
 	route = rollout_route(r);
 	route->deploying = NULL;
+	/* The same addresses may have other code behind them now. */
+	if (!r->resumed)
+		facts_new_build(control->facts, route->slot);
 	if (route->migration.latched)
 		err = engine_verb(&control->engine, route, VERB_RETRY, "the pipeline", "a new release", now,
 				  why);

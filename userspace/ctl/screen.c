@@ -224,8 +224,9 @@ static void screen_certainty(const json_t *consistency, const struct style *styl
 				   percent(field_number(consistency, "build.needs")).text);
 		line_of(out, style, "at least", TINT_NONE, buf_cstr(&text));
 		buf_reset(&text);
-		buf_printf(&text, "%s request shapes, the most frequent has %s",
-			   count(field_count(consistency, "shapes.distinct")).text,
+		uint64_t shapes = field_count(consistency, "shapes.distinct");
+		buf_printf(&text, "%s request shape%s, the most frequent has %s", count(shapes).text,
+			   shapes == 1 ? "" : "s",
 			   percent(field_number(consistency, "shapes.top_share")).text);
 		if (field_count(consistency, "synthetic"))
 			buf_printf(&text, "; %s of the samples are synthetic",
