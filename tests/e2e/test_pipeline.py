@@ -103,6 +103,21 @@ policy: {{min_samples: 20, step: 0.5, interval_ms: 100}}
     equal(os.readlink(os.path.join(folder, "deployed", "yaml", "link")), "inner/data.txt")
 
 
+@timeout(60)
+def test_traffic_made_from_the_sources_openapi(env):
+    rig = env.rig
+    spec = rig.spec("made")
+    spec["service"]["source"]["files"]["api.json"] = json.dumps({
+        "openapi": "3.0.0", "info": {"title": "t", "version": "1"}, "paths": {"/made/{id}": {
+            "get": {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}],
+                    "responses": {"200": {"description": "ok"}}}}}})
+    spec["traffic"] = {"generate": ["--from", "openapi", "api.json"], "rate": 300, "round_ms": 400}
+    code, out, err = rig.migrate(spec)
+    equal(code, 0, f"exit\n{out}{err}")
+    with open(os.path.join(rig.work, "made", "scenario.json")) as file:
+        check(any("/made/" in r["path"] for r in json.load(file)["requests"]), "the scenario's requests")
+
+
 @timeout(90)
 def test_repair_loop(env):
     """Rolled back with the smallest failing example; as a case it stops the same code, and lets the repaired one by."""

@@ -71,6 +71,9 @@ REFUSED = [
     ("bad-case", {"verify": [{"request": {"path": "no-slash"}}]}, "verify: request"),
     ("case-outside", {"verify": ["../../etc/passwd"]}, "leads outside"),
     ("two-scenarios", {"traffic": {"generate": ["route"]}}, "give one"),
+    ("generate-out", {"traffic": {"scenario": None, "generate": ["--out=/etc/passwd"]}}, "no argument of a generator"),
+    ("generate-file", {"traffic": {"scenario": None, "generate": ["--from", "har", "/etc/shadow"]}}, "no argument of a generator"),
+    ("generate-up", {"traffic": {"scenario": None, "generate": ["--from", "har", "../x"]}}, "no argument of a generator"),
 ]
 
 

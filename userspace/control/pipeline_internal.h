@@ -70,7 +70,7 @@ struct rollout {
 	_Atomic bool supervise;	     /* complete: a service that ends is started again */
 	bool traffic_over;
 	struct deployment watched; /* the watch's and the traffic's own */
-	char gateway_url[128], admin[160], token_file[256], traffic_program[1024];
+	char gateway_url[128], admin[160], token_file[256];
 	char step[96];		/* the route's headline while it is deployed */
 	struct log_line *lines; /* a ring of PIPELINE_LINES_MAX */
 	size_t first, count;

@@ -78,6 +78,49 @@ static int try_release(struct deployment *d, struct job *job, bool former_has_po
 	return err;
 }
 
+/* A program of ours: beside this one (built or installed), or wherever PATH has it. */
+static void find_beside(const char *name, char *out, size_t size)
+{
+	char self[900];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	self[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(self, '/');
+	static const char *const places[] = {"", "/../bin"};
+	for (size_t i = 0; slash && i < 2; i++) {
+		*slash = '\0';
+		snprintf(out, size, "%s%s/%s", self, places[i], name);
+		if (access(out, X_OK) == 0)
+			return;
+	}
+	snprintf(out, size, "%s", name);
+}
+
+/* phoenixctl traffic generate ARGUMENT…, in the source's folder: OpenAPI, HAR, an access log, … */
+static int generate(struct rollout *r, struct job *job, struct buf *why)
+{
+	struct strings argv = {0};
+	char program[1024];
+	char *folder = release_path(&r->deployment, true);
+	json_t *item;
+	size_t i;
+	find_beside("phoenixctl", program, sizeof(program));
+	strings_add(&argv, program);
+	strings_add(&argv, "traffic");
+	strings_add(&argv, "generate");
+	json_array_foreach(r->spec->traffic.generate, i, item)
+		strings_add(&argv, json_string_value(item) ?: "");
+	if (r->admin[0]) /* samples and routes are asked of this daemon */
+		strings_printf(&argv, "--admin=%s", r->admin);
+	strings_printf(&argv, "--out=%s/" SCENARIO_FILE, r->work);
+	int err =
+		argv.failed || !folder
+			? -ENOMEM
+			: child_run(job, &(struct child){.argv = argv.items, .directory = folder}, NULL, why);
+	free(folder);
+	strings_free(&argv);
+	return err;
+}
+
 /* The scenario into WORK/scenario.json; without one, nothing is sent. */
 static int write_scenario(struct rollout *r, struct job *job, struct buf *why)
 {
@@ -95,24 +138,7 @@ static int write_scenario(struct rollout *r, struct job *job, struct buf *why)
 		err = release_read_file(d, true, json_string_value(spec->traffic.scenario), CHILD_KEPT_BYTES,
 					&text, why);
 	} else if (spec->traffic.generate) {
-		struct strings argv = {0};
-		char *folder = release_path(d, true);
-		json_t *item;
-		size_t i;
-		text.max = CHILD_KEPT_BYTES;
-		strings_add(&argv, r->traffic_program);
-		strings_add(&argv, "generate");
-		json_array_foreach(spec->traffic.generate, i, item)
-			strings_add(&argv, json_string_value(item) ?: "");
-		err = argv.failed || !folder ? -ENOMEM
-					     : child_run(job,
-							 &(struct child){.argv = argv.items,
-									 .directory = folder,
-									 .quiet = true,
-									 .kept = &text},
-							 NULL, why);
-		free(folder);
-		strings_free(&argv);
+		err = generate(r, job, why);
 	} else {
 		json_t *scenario =
 			spec->traffic.scenario ? json_incref(spec->traffic.scenario) : scenario_of(spec);
@@ -366,7 +392,9 @@ static int traffic_round(struct rollout *r, struct job *job, struct buf *why)
 	struct strings argv = {0};
 	struct buf said = {.max = 65536};
 	int status = 0;
-	strings_add(&argv, r->traffic_program);
+	char program[1024];
+	find_beside("phoenix-traffic", program, sizeof(program));
+	strings_add(&argv, program);
 	strings_add(&argv, "run");
 	strings_printf(&argv, "%s/" SCENARIO_FILE, r->work);
 	strings_printf(&argv, "--url=%s", r->gateway_url);

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define UNDO_TRIES_MAX 5
 #define UNDO_PAUSE_MS  3000
@@ -165,38 +164,6 @@ static void learn(struct rollout *r)
 		text_copy(r->kind, sizeof(r->kind), slice_str(r->deployment.deployer->word));
 }
 
-void stage_enter(struct rollout *r, enum stage stage, struct moment now)
-{
-	const struct stage_row *row = &rows[stage];
-	bool again = r->resumed && !r->stage_ns;
-	r->stage = stage;
-	r->stage_ns = now.ns;
-	if (!again)
-		r->stage_wall_ns = now.wall_ns;
-	if (stage == STAGE_ROLLED_BACK || stage == STAGE_COMPLETE || stage == STAGE_DEPLOYED)
-		r->ended_wall_ns = again ? r->ended_wall_ns : now.wall_ns;
-	save(r);
-	show_step(r);
-	if (row->job || stage == STAGE_MIRROR || stage == STAGE_MIGRATE) {
-		char text[128];
-		snprintf(text, sizeof(text), "%s: %s", stage_word(stage), stage_step(stage));
-		tell(r, EVENT_INFO, stage, "started", text);
-	}
-	struct buf why = {0};
-	int err = row->job || row->enter ? prepare_deployment(r, &r->deployment) : 0;
-	if (!err && row->job)
-		err = job_start(row->job, r, stage_deadline_ms(r, stage), &r->job);
-	if (!err && row->enter)
-		err = row->enter(r, now, &why);
-	if (err) {
-		if (!why.len)
-			buf_printf(&why, "%s cannot begin: %s", stage_word(stage), strerror(-err));
-		rollout_fail(r, buf_cstr(&why), now);
-	}
-	buf_fini(&why);
-	r->resumed = again && (stage == STAGE_MIRROR || stage == STAGE_MIGRATE || stage == STAGE_COMPLETE);
-}
-
 /* The gateway as the traffic client reaches it. */
 static void find_gateway(struct rollout *r)
 {
@@ -222,22 +189,38 @@ static void find_gateway(struct rollout *r)
 		snprintf(r->token_file, sizeof(r->token_file), "%s", config->admin.token_file);
 }
 
-/* Beside this program (built or installed), or wherever PATH has it. */
-static void find_traffic_program(struct rollout *r)
+void stage_enter(struct rollout *r, enum stage stage, struct moment now)
 {
-	char self[900];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	self[n > 0 ? n : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	static const char *const places[] = {"", "/../bin"};
-	for (size_t i = 0; slash && i < 2; i++) {
-		*slash = '\0';
-		snprintf(r->traffic_program, sizeof(r->traffic_program), "%s%s/phoenix-traffic", self,
-			 places[i]);
-		if (access(r->traffic_program, X_OK) == 0)
-			return;
+	const struct stage_row *row = &rows[stage];
+	bool again = r->resumed && !r->stage_ns;
+	r->stage = stage;
+	r->stage_ns = now.ns;
+	if (!again)
+		r->stage_wall_ns = now.wall_ns;
+	if (stage == STAGE_ROLLED_BACK || stage == STAGE_COMPLETE || stage == STAGE_DEPLOYED)
+		r->ended_wall_ns = again ? r->ended_wall_ns : now.wall_ns;
+	save(r);
+	show_step(r);
+	if (row->job || stage == STAGE_MIRROR || stage == STAGE_MIGRATE) {
+		char text[128];
+		snprintf(text, sizeof(text), "%s: %s", stage_word(stage), stage_step(stage));
+		tell(r, EVENT_INFO, stage, "started", text);
 	}
-	snprintf(r->traffic_program, sizeof(r->traffic_program), "phoenix-traffic");
+	struct buf why = {0};
+	if (!r->traffic && !r->watch)
+		find_gateway(r);
+	int err = row->job || row->enter ? prepare_deployment(r, &r->deployment) : 0;
+	if (!err && row->job)
+		err = job_start(row->job, r, stage_deadline_ms(r, stage), &r->job);
+	if (!err && row->enter)
+		err = row->enter(r, now, &why);
+	if (err) {
+		if (!why.len)
+			buf_printf(&why, "%s cannot begin: %s", stage_word(stage), strerror(-err));
+		rollout_fail(r, buf_cstr(&why), now);
+	}
+	buf_fini(&why);
+	r->resumed = again && (stage == STAGE_MIRROR || stage == STAGE_MIGRATE || stage == STAGE_COMPLETE);
 }
 
 /* The watch and the traffic go on from one stage to the next. */
@@ -246,8 +229,6 @@ static int start_companions(struct rollout *r, bool traffic)
 	int err = 0;
 	if (!r->watch && !r->traffic)
 		err = prepare_deployment(r, &r->watched);
-	find_gateway(r);
-	find_traffic_program(r);
 	atomic_store(&r->may_start, r->resumed);
 	if (!err && !r->watch)
 		err = job_start(job_watch, r, 0, &r->watch);

@@ -209,7 +209,7 @@ static const struct key_spec traffic_keys[] = {
 	{"scenario", KEY_JSON, SPEC(traffic.scenario), "null", .nullable = true,
 	 .help = "What phoenix-traffic sends, as an object, or a file's name within the source."},
 	{"generate", KEY_JSON, SPEC(traffic.generate), "null", .nullable = true,
-	 .help = "Arguments of `phoenix-traffic generate` that make the scenario, run in the source's "
+	 .help = "Arguments of `phoenixctl traffic generate` that make the scenario, run in the source's "
 		 "folder. With "
 		 "neither it is made of the cases of \"verify\" and the route's path."},
 	{"rate", KEY_U32, SPEC(traffic.rate), "100", 0, 100000,
@@ -475,6 +475,35 @@ static void check_cases(struct report *report, const struct node *root)
 	}
 }
 
+/* Its arguments are options and files of the source; where the result goes and who is asked is not theirs. */
+static void check_generate(struct report *report, const struct node *traffic)
+{
+	const struct node *list = node_find(traffic, "generate");
+	static const char *const taken[] = {"--out",  "--admin", "--token-file", "--export", "-o",
+					    "--help", "-h"};
+	if (!list || list->kind == NODE_NULL)
+		return;
+	if (list->kind != NODE_LIST || list->count == 0 || list->count > 32) {
+		report_error(report, list->at, "traffic.generate must be a list of 1 to 32 arguments");
+		return;
+	}
+	for (const struct node *item = list->first; item; item = item->next) {
+		bool fine = item->kind == NODE_STRING && item->text.len && item->text.len <= 1024 &&
+			    item->text.ptr[0] != '/' && !has_control_bytes(item->text) &&
+			    !memmem(item->text.ptr, item->text.len, "..", 2);
+		for (size_t i = 0; fine && i < sizeof(taken) / sizeof(taken[0]); i++) {
+			size_t len = strlen(taken[i]);
+			fine = !(item->text.len >= len && memcmp(item->text.ptr, taken[i], len) == 0);
+		}
+		if (!fine)
+			report_error(report, item->at,
+				     "traffic.generate: %s is no argument of a generator (--from, --route, a "
+				     "file of the "
+				     "source, …)",
+				     quote(item->text).text);
+	}
+}
+
 static bool is_loopback(const char *host)
 {
 	return strcmp(host, "127.0.0.1") == 0 || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
@@ -608,6 +637,7 @@ static void read_spec(struct report *report, struct tree *tree, const char *base
 	check_deploy(report, node_find(tree->root, "deploy"), base, spec);
 	check_environment(report, service);
 	check_cases(report, tree->root);
+	check_generate(report, node_find(tree->root, "traffic"));
 	read_route(report, tree, spec);
 	tree_fini(&defaults);
 	struct buf lines = {0};
