@@ -5,8 +5,9 @@ undoes; exactly one service runs at the end (or none), and legacy answers all th
 """
 import json
 import os
+import re
 import signal
-import threading
+import subprocess
 import time
 
 from lib.case import Bench, check, equal, table, timeout
@@ -157,3 +158,37 @@ def test_damaged_record(env):
     rig.wait_stage("hurt", "mirror")
     equal(rig.admin.request("DELETE", "/admin/migrations/hurt").status, 202)
     wait_for("it being forgotten", lambda: not rig.known("hurt"), 20)
+
+
+@timeout(60)
+@table([("verify", 1.5), ("migrate", 0)])
+def test_taken_over_by_a_new_daemon_in(env, row):
+    """`phoenixd --takeover` in the middle: the old one's jobs end, the new one goes on, one service runs."""
+    stage, slow = row
+    rig = Rig()
+    pid = None
+    try:
+        spec = rig.spec("handed", service={"environment": {"SLOW_START": str(slow)}},
+                        policy={"min_samples": 100, "step": 0.5, "interval_ms": 100})
+        rig.submit(spec)
+        rig.wait_stage("handed", stage, every_s=0.002)
+        with open(rig.gw.log_path, "ab") as log:
+            done = subprocess.run([rig.gw.args[0], "--config", rig.gw.config_path, "--takeover"], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=log, timeout=30, text=True, cwd=rig.gw.directory)
+        equal(done.returncode, 0, rig.gw.log()[-3000:])
+        pid = int(re.search(r"pid (\d+) serves", done.stdout)[1])
+        wait_for("the old daemon's end", lambda: rig.gw.child.poll() is not None, 20)
+        wait_for("the new one's pipeline", lambda: rig.known("handed"), 10)
+        item = rig.wait_over("handed")
+        equal((item["stage"], item["state"]), ("complete", "complete"), log_of(item))
+        check("the daemon was started again: going on with" in log_of(item), log_of(item))
+        rig.one_process("handed")
+        equal(rig.gw.ask("GET", "/handed/1").json()["v"], 1)
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            wait_for("its end", lambda: not os.path.exists(f"/proc/{pid}") or
+                     " Z " in open(f"/proc/{pid}/stat").read(), 20)
+        rig.gw.end()
+        rig.end_services()
+        rig.legacy.stop()

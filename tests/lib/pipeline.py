@@ -175,18 +175,18 @@ class Rig:
     def alive(self):
         return self.gw.alive()
 
+    def end_services(self):
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
     def stop(self):
         try:
-            if self.gw.alive():
-                self.gw.stop()
-            else:
-                self.gw.stop()  # complains with its log
+            self.gw.stop()
         finally:
-            for pid in self.processes():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            self.end_services()
             self.legacy.stop()
 
 
