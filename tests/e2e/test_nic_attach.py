@@ -16,7 +16,7 @@ from lib.case import Bench, check, equal, table, timeout
 from lib.lab import Lab, LabGateway, bpftool, sites
 from lib.net import Client, wait_for
 from lib.nic import site_routes
-from lib.process import built
+from lib.process import built, need
 
 SUBJECTS = ("phoenix",)
 
@@ -180,6 +180,19 @@ def test_detach(env):
         equal(state(), was)
 
 
+def test_by_libxdp(env):
+    """By libxdp's dispatcher where it loads, else without; said either way, and it serves."""
+    with gateway(env, interfaces=["eth0", "eth1", "eth2"], xdp={"attach": "libxdp"}) as gw:
+        info = datapath(gw)["xdp"]["interfaces"]
+        equal({i["mode"] for i in info}, {"native"})
+        by_dispatcher = {i["dispatcher"] for i in info}
+        check(len(by_dispatcher) == 1, "the same on every device", info)
+        if by_dispatcher == {False}:
+            check("libxdp's dispatcher does not load here" in gw.log(), "says so", gw.log()[-1000:])
+        ask(env, gw).close()
+        equal(served(gw), {"xdp": 20, "daemon": 0})
+
+
 @table([("native", False), ("auto", True)])
 def test_another_program_is_there(env, row):
     """A stranger's XDP program is never thrown out: native fails, auto leaves the device to the daemon."""
@@ -234,6 +247,9 @@ def test_one_truth(env):
             equal(maps["routes"][0][f"{name}_requests"], n)
             equal(metrics[f'phoenix_requests_total{{route="users",backend="{name}",path="xdp",code="2xx"}}'], n)
         equal(sum(side["requests"] for side in stats["side"]), 50)
+        checked = subprocess.run([need("promtool"), "check", "metrics"], input=gw.admin.get("/metrics").body,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        equal((checked.returncode, checked.stdout), (0, b""), "promtool check metrics")
         for name, count in maps["verdicts"].items():
             if name == "other":
                 continue  # ARP and IPv6 neighbour discovery go on

@@ -126,4 +126,53 @@ TEST(print_ignores_the_weight_alone)
 	definition_put(NULL);
 }
 
+/* What the NIC path's maps keep over a restart: ids get their slots and the next generation, others stay
+ * away. */
+TEST(slots_are_remembered)
+{
+	static struct phx_name names[PHX_ROUTE_SLOTS];
+	static struct registry first, second;
+	memset(names, 0, sizeof(names));
+	CHECK_INT(registry_init(&first), 0);
+	CHECK_INT(registry_remember(&first, names), 0);
+	struct route *a = add(&first, "a"), *b = add(&first, "b"), *c = add(&first, "c");
+	CHECK(a->new_in_slot && b->new_in_slot && c->new_in_slot);
+	uint32_t slot_b = b->slot, slot_c = c->slot, generation_c = c->generation;
+	CHECK_STR(names[slot_b].id, "b");
+	registry_remove(&first, a);
+	registry_fini(&first); /* the process ends: what is in use stays named */
+	CHECK_STR(names[slot_b].id, "b");
+	CHECK_STR(names[slot_c].id, "c");
+
+	CHECK_INT(registry_init(&second), 0);
+	CHECK_INT(registry_remember(&second, names), 0);
+	struct route *x = add(&second, "x");
+	CHECK(x->slot != slot_b && x->slot != slot_c && x->new_in_slot);
+	c = add(&second, "c");
+	CHECK_INT(c->slot, slot_c);
+	CHECK(!c->new_in_slot);
+	CHECK_INT(c->generation, generation_c + 1);
+	CHECK_INT(names[slot_c].generation, generation_c + 1);
+	registry_remove(&second, c);
+	CHECK_STR(names[slot_c].id, "");
+	CHECK_STR(names[slot_b].id, "b"); /* nobody has asked for it yet */
+	registry_fini(&second);
+}
+
+/* When every slot had a name, those of routes that are gone are used after all. */
+TEST(remembered_slots_run_out)
+{
+	static struct phx_name names[PHX_ROUTE_SLOTS];
+	static struct registry registry;
+	for (uint32_t i = 0; i < PHX_ROUTE_SLOTS; i++)
+		snprintf(names[i].id, sizeof(names[i].id), "old%u", i);
+	CHECK_INT(registry_init(&registry), 0);
+	CHECK_INT(registry_remember(&registry, names), 0);
+	struct route *x = add(&registry, "x"), *old = add(&registry, "old77");
+	CHECK_INT(old->slot, 77);
+	CHECK(x->slot != 77 && x->new_in_slot);
+	CHECK_STR(names[x->slot].id, "x");
+	registry_fini(&registry);
+}
+
 UNIT_MAIN

@@ -5,9 +5,12 @@
  */
 #include "dataplane/dispatcher.h"
 
+#include "base/log.h"
 #include "phoenix.skel.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <xdp/libxdp.h>
 
@@ -67,8 +70,23 @@ static struct phoenix_bpf *open_copy(const char *pin_dir, uint32_t ports)
 	return copy;
 }
 
+/* Its own words go to our log, where somebody looks for them. */
+static int on_print(enum libxdp_print_level level, const char *format, va_list args)
+{
+	char line[512];
+	vsnprintf(line, sizeof(line), format, args);
+	line[strcspn(line, "\n")] = 0;
+	if (level != LIBXDP_DEBUG)
+		log_debug("dataplane", "%s", line);
+	return 0;
+}
+
 int dispatcher_attach(const char *pin_dir, uint32_t ports, uint32_t ifindex, bool generic)
 {
+	static bool refused; /* by this kernel, once: the next device need not try */
+	if (refused)
+		return -EOPNOTSUPP;
+	libxdp_set_print(on_print);
 	enum xdp_attach_mode mode = generic ? XDP_MODE_SKB : XDP_MODE_NATIVE;
 	struct phoenix_bpf *copy = open_copy(pin_dir, ports);
 	if (!copy)
@@ -81,6 +99,7 @@ int dispatcher_attach(const char *pin_dir, uint32_t ports, uint32_t ifindex, boo
 		if (!err && !dispatcher_has(ifindex)) {
 			xdp_program__detach(program, (int)ifindex, mode, 0);
 			err = -EOPNOTSUPP;
+			refused = true;
 		}
 		xdp_program__close(program);
 	}

@@ -20,7 +20,6 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -79,16 +78,6 @@ static uint64_t name_hash(const char *host, uint16_t port)
 	return siphash24(key, text, (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1);
 }
 
-static bool parse_literal(const char *host, struct phx_addr *out)
-{
-	struct in_addr v4;
-	if (inet_pton(AF_INET, host, &v4) == 1) {
-		*out = phx_addr_v4(v4.s_addr);
-		return true;
-	}
-	return inet_pton(AF_INET6, host, out) == 1;
-}
-
 static void upstream_forget(struct plane_upstream *upstream)
 {
 	free(upstream->host);
@@ -103,7 +92,7 @@ static bool upstream_take(struct plane_upstream *upstream, const char *host, uin
 	upstream_forget(upstream);
 	upstream->host = copy;
 	upstream->port = port;
-	upstream->literal = parse_literal(host, &upstream->addresses[0]);
+	upstream->literal = plane_parse_literal(host, &upstream->addresses[0]);
 	upstream->address_count = upstream->literal;
 	return true;
 }
@@ -376,31 +365,6 @@ static void egress_vlans(struct plane_upstreams *upstreams)
 	fclose(file);
 }
 
-/* Makes a hash map hold exactly these keys and values. */
-static void map_sync(int fd, size_t key_size, size_t value_size, const void *keys, const void *values,
-		     size_t count)
-{
-	char key[64], gone[64][64];
-	size_t gone_count;
-	_Static_assert(sizeof(struct phx_listen_key) <= 64, "a key fits");
-	do {
-		gone_count = 0;
-		for (int end = bpf_map_get_next_key(fd, NULL, key); !end && gone_count < 64;
-		     end = bpf_map_get_next_key(fd, key, key)) {
-			bool wanted = false;
-			for (size_t i = 0; i < count && !wanted; i++)
-				wanted = memcmp((const char *)keys + i * key_size, key, key_size) == 0;
-			if (!wanted)
-				memcpy(gone[gone_count++], key, key_size);
-		}
-		for (size_t i = 0; i < gone_count; i++)
-			bpf_map_delete_elem(fd, gone[i]);
-	} while (gone_count == 64);
-	for (size_t i = 0; i < count; i++)
-		bpf_map_update_elem(fd, (const char *)keys + i * key_size,
-				    (const char *)values + i * value_size, BPF_ANY);
-}
-
 static void egress_refresh(struct plane_upstreams *upstreams)
 {
 	struct dataplane *plane = upstreams->plane;
@@ -419,92 +383,10 @@ static void egress_refresh(struct plane_upstreams *upstreams)
 	}
 	atomic_store(&plane->attached, upstreams->egress_count != 0);
 	egress_vlans(upstreams);
-	map_sync(plane->maps.fd[PLANE_MAP_egress], sizeof(uint32_t), sizeof(struct phx_egress),
-		 upstreams->egress_key, upstreams->egress, upstreams->egress_count);
+	plane_map_sync(plane->maps.fd[PLANE_MAP_egress], sizeof(uint32_t), sizeof(struct phx_egress),
+		       upstreams->egress_key, upstreams->egress, upstreams->egress_count);
 	__atomic_store_n(&plane->maps.config->mss4, mtu - HEADERS4, __ATOMIC_RELAXED);
 	__atomic_store_n(&plane->maps.config->mss6, mtu - HEADERS6, __ATOMIC_RELAXED);
-}
-
-/* --- the addresses to listen on ------------------------------------------------------------------------- */
-
-struct listen_keys {
-	struct phx_listen_key key[LISTEN_KEYS_MAX];
-	size_t count;
-};
-
-/* Loopback never comes by a device, and a link-local address means something else on each. */
-static bool is_reachable(const struct phx_addr *addr)
-{
-	if (phx_addr_is_v4(addr))
-		return (ntohl(addr->word[3]) >> 24) != 127;
-	const struct in6_addr *v6 = (const struct in6_addr *)(const void *)addr;
-	return !IN6_IS_ADDR_LOOPBACK(v6) && !IN6_IS_ADDR_LINKLOCAL(v6);
-}
-
-static void listen_add(struct listen_keys *keys, const struct phx_addr *addr, uint32_t port)
-{
-	struct phx_listen_key key = {*addr, port};
-	if (!is_reachable(addr) || keys->count == LISTEN_KEYS_MAX)
-		return;
-	for (size_t i = 0; i < keys->count; i++) {
-		if (memcmp(&keys->key[i], &key, sizeof(key)) == 0)
-			return;
-	}
-	keys->key[keys->count++] = key;
-}
-
-static void listen_add_all(struct listen_keys *keys, int family, uint32_t port)
-{
-	struct ifaddrs *list;
-	if (getifaddrs(&list))
-		return;
-	for (const struct ifaddrs *a = list; a; a = a->ifa_next) {
-		struct phx_addr addr;
-		if (!a->ifa_addr || a->ifa_addr->sa_family != family)
-			continue;
-		if (family == AF_INET)
-			addr = phx_addr_v4(
-				((const struct sockaddr_in *)(const void *)a->ifa_addr)->sin_addr.s_addr);
-		else
-			memcpy(&addr, &((const struct sockaddr_in6 *)(const void *)a->ifa_addr)->sin6_addr,
-			       16);
-		listen_add(keys, &addr, port);
-	}
-	freeifaddrs(list);
-}
-
-/* "192.0.2.1:80", "0.0.0.0:80", "[::]:80"; others are not for the fast path. */
-static void listen_expand(struct listen_keys *keys, const char *text)
-{
-	char host[64];
-	struct phx_addr addr;
-	const char *colon = strrchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : 0;
-	if (!len || len >= sizeof(host))
-		return;
-	bool bracket = text[0] == '[' && text[len - 1] == ']';
-	snprintf(host, sizeof(host), "%.*s", (int)(bracket ? len - 2 : len), bracket ? text + 1 : text);
-	uint32_t port = (uint32_t)strtoul(colon + 1, NULL, 10);
-	if (!port || !parse_literal(host, &addr))
-		return;
-	if (phx_addr_is_v4(&addr) && addr.word[3] == 0)
-		listen_add_all(keys, AF_INET, port);
-	else if (IN6_IS_ADDR_UNSPECIFIED((const struct in6_addr *)(const void *)&addr))
-		listen_add_all(keys, AF_INET6, port);
-	else
-		listen_add(keys, &addr, port);
-}
-
-static void listen_refresh(struct dataplane *plane)
-{
-	struct listen_keys keys = {.count = 0};
-	uint32_t ones[LISTEN_KEYS_MAX];
-	for (size_t i = 0; i < plane->listen_count; i++)
-		listen_expand(&keys, plane->listen[i]);
-	for (size_t i = 0; i < keys.count; i++)
-		ones[i] = 1;
-	map_sync(plane->maps.fd[PLANE_MAP_listen], sizeof(struct phx_listen_key), sizeof(uint32_t), keys.key,
-		 ones, keys.count);
 }
 
 /* --- all of it ------------------------------------------------------------------------------------------ */
@@ -514,7 +396,7 @@ static void refresh(struct dataplane *plane)
 	struct plane_upstreams *upstreams = plane->upstreams;
 	uint64_t now_ns = clock_now_ns();
 	egress_refresh(upstreams);
-	listen_refresh(plane);
+	plane_listen_refresh(plane);
 	for (uint32_t i = 0; i < PHX_UPSTREAMS; i++) {
 		if (upstreams->list[i].host && !is_free(upstreams, i))
 			upstream_refresh(upstreams, i, now_ns);

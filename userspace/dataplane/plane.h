@@ -6,7 +6,8 @@
  *   load.c        programs and maps into the kernel, or those that are there
  *   attach.c      programs onto devices and off again
  *   table.c       routes -> routing table
- *   neighbours.c  upstreams, listen addresses, next hops: kept in step with the system
+ *   neighbours.c  upstreams, devices, next hops: kept in step with the system
+ *   listen.c      the addresses that clients connect to
  *   sweep.c       flows that ended without a packet saying so
  *   capture.c     records of sampled exchanges -> struct exchange
  *   numbers.c     counters
@@ -172,6 +173,16 @@ int plane_table_build(struct plane_table *table, uint32_t number, const struct d
 void plane_table_fini(struct plane_table *table);
 /* Deletes what belongs to no table in force. */
 void plane_table_prune(const struct dataplane *plane);
+
+/* --- listen.c --- */
+
+/* An IPv4 or IPv6 address as text. */
+bool plane_parse_literal(const char *host, struct phx_addr *out);
+/* Makes a hash map hold exactly these keys and values. */
+void plane_map_sync(int fd, size_t key_size, size_t value_size, const void *keys, const void *values,
+		    size_t count);
+/* Brings phx_listen up to date. */
+void plane_listen_refresh(struct dataplane *plane);
 
 /* --- neighbours.c --- */
 
