@@ -36,7 +36,7 @@ def setup():
 
 
 def network(env, part):
-    env.lab.impair(loss=part, duplicate=part, hold=part, seed=21)
+    nic.bad_network(env.lab, loss=part, duplicate=part, hold=part, seed=21)
 
 
 def connect(env, six=False):

@@ -62,7 +62,7 @@ def test_network(env, row):
 def test_several_queues_over_a_bad_network(env):
     """Both directions of a flow on whichever CPU they come, with packets lost, doubled and late."""
     with Small(queues=4, rto_min_ms=20) as small:
-        small.lab.impair(loss=0.02, duplicate=0.02, hold=0.02, seed=31)
+        nic.bad_network(small.lab, loss=0.02, duplicate=0.02, hold=0.02, seed=31)
         count = Count(small.gw)
         report = right(Checker(small.lab, small.address, small.sites, sizes=(200, 2000, 20000), requests=3000, connections=48,
                                hang_ms=30000).finish(), 3000)
@@ -72,7 +72,7 @@ def test_several_queues_over_a_bad_network(env):
 @timeout(90)
 def test_ipv6_over_a_bad_network(env):
     with Small(six=True, rto_min_ms=20) as small:
-        small.lab.impair(loss=0.02, duplicate=0.02, hold=0.02, seed=32)
+        nic.bad_network(small.lab, loss=0.02, duplicate=0.02, hold=0.02, seed=32)
         right(Checker(small.lab, small.address, small.sites, sizes=(200, 2000), requests=2000, connections=32,
                       hang_ms=30000).finish(), 2000)
 

@@ -5,8 +5,7 @@ corrupt, nothing misrouted, nothing hung, and no connection broken.
 """
 from lib.case import Bench, check, equal, table, timeout
 from lib.lab import ROUTES, Checker, Lab, sites
-from lib.net import wait_for
-from lib.nic import PATH, Count, gateway, right, share, site_routes
+from lib.nic import Count, bad_network, gateway, right, share, site_routes
 
 SUBJECTS = ("phoenix",)
 # share of packets lost, doubled, held back (each) · requests · connections
@@ -25,7 +24,7 @@ def setup():
 
 
 def bad(env, part, seed):
-    env.lab.impair(loss=part, duplicate=part, hold=part, seed=seed)
+    bad_network(env.lab, loss=part, duplicate=part, hold=part, seed=seed)
     return env.lab.impaired()
 
 

@@ -106,7 +106,7 @@ def test_a_share_is_sampled(env):
 @timeout(90)
 def test_over_a_bad_network(env):
     """Lost and doubled packets make a sample whole or "not comparable", never a verdict about bytes nobody sent."""
-    env.lab.impair(loss=0.02, duplicate=0.02, hold=0.02, seed=41)
+    nic.bad_network(env.lab, loss=0.02, duplicate=0.02, hold=0.02, seed=41)
     before = verdict(env.gw)
     ask_all(env, env.gw, "/mix/large", 150, connections=8)
     ask_all(env, env.gw, "/mix/same", 500, connections=8)

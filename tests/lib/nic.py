@@ -2,8 +2,10 @@
 """
 nic: what the tests of the NIC path share: the mode under test, the counters, and the odd upstream.
 
-PHX_TEST_XDP says what `xdp.mode` the gateway gets: native (veth can), generic, auto, or off: then the same tests
-run over the daemon alone, and show which of their demands are not the NIC path's own.
+PHX_TEST_XDP says what `xdp.mode` the gateway gets: native (the default: veth can), generic, auto, or off: then the same
+tests run over the daemon alone, and show which of their demands are not the NIC path's own. With generic, tests on a
+bad network are skipped: the kernel does not show generic XDP what tc redirected before, and that is how the lab's
+duplicates and held packets come (Linux do_xdp_generic(): skb_is_redirected()).
 
 A client's count means nothing by itself (a local listener once answered a benchmark): `Count` compares it with
 what the gateway says each path served, route by route and side by side.
@@ -18,7 +20,7 @@ import time
 from .case import check, equal
 from .lab import ROUTES, LabGateway, bpftool, content
 from .net import chunks, response, wait_for
-from .process import route
+from .process import Skip, route
 
 MODE = os.environ.get("PHX_TEST_XDP", "native")
 NIC = MODE != "off"
@@ -27,6 +29,13 @@ PATH = "xdp" if NIC else "daemon"
 
 def gateway(lab, routes, **config):
     return LabGateway(lab, routes, mode=config.pop("mode", MODE), **config)
+
+
+def bad_network(lab, **shares):
+    """lab.impair(), where it can be had."""
+    if MODE == "generic" and any(shares.get(name) for name in ("duplicate", "hold")):
+        raise Skip("generic XDP does not see packets that tc redirected")
+    lab.impair(**shares)
 
 
 def site_routes(sites, weights=(0.3, 0.7), six=False, **more):
