@@ -29,8 +29,8 @@ enum kernel_socket {
 #define THEN_START_REQUEST -3
 #define THEN_NO_FLOW	   -4
 
-/* What every stage of a packet's way looks up anew: global functions, which keep the verifier's work small, are
- * not handed pointers. */
+/* What every stage of a packet's way looks up anew: global functions, which keep the verifier's work small,
+ * are not handed pointers. */
 #define STAGE(index)                                                                                         \
 	struct work *w = get_work(0);                                                                        \
 	struct phx_config *config = get_config();                                                            \
@@ -107,8 +107,8 @@ static __always_inline int reply_client(struct xdp_md *ctx, struct work *w, stru
 	return done(reply(ctx, w, flags, flow->sent, next, our_window(flow)), verdict);
 }
 
-/* Remembers how frames get back to the client: as they come. Only for segments that were found acceptable: a forged
- * one must not turn the answers to somebody else. */
+/* Remembers how frames get back to the client: as they come. Only for segments that were found acceptable: a
+ * forged one must not turn the answers to somebody else. */
 static __always_inline void learn_way_back(struct work *w, struct phx_flow *flow)
 {
 	flow->ifindex = w->ingress;
@@ -159,8 +159,9 @@ static __always_inline void begin_exchange(struct work *w, struct phx_flow *flow
 static __always_inline int give_up(struct work *w, struct phx_flow *flow, __u32 reason)
 {
 	give_back_draw(w);
-	/* The kernel takes its own first number from this segment's ACK: one that was overtaken has an old one, and
-	 * the client would take the daemon's first bytes for some that it has. It will send it again. */
+	/* The kernel takes its own first number from this segment's ACK: one that was overtaken has an old
+	 * one, and the client would take the daemon's first bytes for some that it has. It will send it
+	 * again. */
 	if (w->ack != flow->sent)
 		return drop(PHX_VERDICT_WAIT);
 	flow->state = PHX_FLOW_HANDED;
@@ -173,7 +174,8 @@ static __always_inline int more_follows(const struct work *w, __u32 reason)
 {
 	const struct phx_head *h = &w->head;
 	__u64 length = h->flags & PHX_HEAD_HAS_LENGTH ? h->content_length : 0;
-	return reason == PHX_REASON_INCOMPLETE || reason == PHX_REASON_CHUNKED || w->payload_len < h->pos + length;
+	return reason == PHX_REASON_INCOMPLETE || reason == PHX_REASON_CHUNKED ||
+	       w->payload_len < h->pos + length;
 }
 
 /* A segment that begins a request, at a boundary of a locked flow; it was steered. */
@@ -307,7 +309,8 @@ __noinline int request_piece(struct xdp_md *ctx, __u32 index)
 			w->drawn = ~0ULL;
 			return give_up(w, flow, PHX_REASON_SYN_TIMEOUT);
 		}
-		/* The client may send less of it again, or more: whatever it wants to say, the SYN is what is missing. */
+		/* The client may send less of it again, or more: whatever it wants to say, the SYN is what is
+		 * missing. */
 		if (after(end, flow->request_end))
 			flow->flags |= PHX_FLOW_PIPELINES;
 		leg->syn_tries++;
@@ -336,8 +339,9 @@ __noinline int request_piece(struct xdp_md *ctx, __u32 index)
 	if (!again)
 		leg->snd_nxt = leg_end;
 	if (flow->flags & PHX_FLOW_SAMPLED)
-		record_payload(w, flow, PHX_RECORD_REQUEST, w->seq - flow->request_start, w->payload_len - cut);
-	return done(forward(ctx), cut ? PHX_VERDICT_REQUEST_TRIMMED
+		record_payload(w, flow, PHX_RECORD_REQUEST, w->seq - flow->request_start,
+			       w->payload_len - cut);
+	return done(forward(ctx), cut	  ? PHX_VERDICT_REQUEST_TRIMMED
 				  : again ? PHX_VERDICT_REQUEST_AGAIN
 					  : PHX_VERDICT_REQUEST_BODY);
 }
@@ -377,8 +381,8 @@ __noinline int client_half_closes(struct xdp_md *ctx, __u32 index)
 	return done(forward(ctx), PHX_VERDICT_FIN_UP);
 }
 
-/* A request behind an answer that ended the connection: a server that is gone resets (RFC 9112 9.6), once the client
- * has all of the answer. */
+/* A request behind an answer that ended the connection: a server that is gone resets (RFC 9112 9.6), once the
+ * client has all of the answer. */
 __noinline int client_too_late(struct xdp_md *ctx, __u32 index)
 {
 	STAGE(index);
@@ -402,7 +406,8 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 		flow->acked = w->ack;
 	flow->window = w->window;
 	int active = (flow->flags & PHX_FLOW_ACTIVE) != 0;
-	if (active && exchange_over(w, flow) && !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN | PHX_FLOW_CLOSES))) {
+	if (active && exchange_over(w, flow) &&
+	    !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN | PHX_FLOW_CLOSES))) {
 		finish_exchange(w, flow, PHX_END_WHOLE);
 		active = 0;
 	}
@@ -467,8 +472,8 @@ __noinline int client_closing(struct xdp_md *ctx, __u32 index)
 
 /*
  * The daemon's, but the kernel has no socket yet. The segment that begins a request makes one (hand.h). Those
- * right behind it are passed as well: they are in the same batch, and the socket will be there when the kernel
- * gets to them. Without a first segment before them the kernel would answer with a reset: those wait.
+ * right behind it are passed as well: they are in the same batch, and the socket will be there when the
+ * kernel gets to them. Without a first segment before them the kernel would answer with a reset: those wait.
  */
 static __always_inline int client_handed(struct work *w, struct phx_flow *flow)
 {
@@ -507,7 +512,8 @@ __noinline int answer_syn(struct xdp_md *ctx)
 	w->to.window = 2 * (w->v6 ? config->mss6 : config->mss4);
 	int failed = compose(ctx, 0);
 	if (failed == 1) {
-		/* A SYN with fewer options than the answer, in a frame that cannot grow: then none of them. */
+		/* A SYN with fewer options than the answer, in a frame that cannot grow: then none of them.
+		 */
 		w->scaled = w->sack = 0;
 		w->to.seq = cookie_make(w, config);
 		w->to.option_words = 0;
@@ -543,7 +549,8 @@ __noinline int first_request(struct xdp_md *ctx)
 	}
 	learn_way_back(w, flow);
 	flow->window = w->window;
-	/* A flow for the daemon too, until the kernel has its socket: the segments behind this one are close. */
+	/* A flow for the daemon too, until the kernel has its socket: the segments behind this one are close.
+	 */
 	int action = reason ? give_up(w, flow, reason) : start_request(ctx, index);
 	unlock_flow(flow);
 	return action;
@@ -573,7 +580,8 @@ __noinline int client_stranger(struct xdp_md *ctx)
 	}
 	int cookie = w->flags & TCP_ACK ? cookie_check(w, config) : COOKIE_WRONG;
 	if (cookie == COOKIE_LATER)
-		return drop(w->payload_len || (w->flags & TCP_FIN) ? PHX_VERDICT_WAIT : PHX_VERDICT_HANDSHAKE);
+		return drop(w->payload_len || (w->flags & TCP_FIN) ? PHX_VERDICT_WAIT
+								   : PHX_VERDICT_HANDSHAKE);
 	if (cookie == COOKIE_WRONG) {
 		/* A bare ACK needs no answer. */
 		if (w->flags == TCP_ACK && !w->payload_len)
@@ -653,6 +661,5 @@ __noinline int client_segment(struct xdp_md *ctx, __u32 index)
 	unlock_flow(flow);
 	return action;
 }
-
 
 #endif

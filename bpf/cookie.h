@@ -6,10 +6,10 @@
  *   31          20 19        8 7        5 4    1 0
  *   [ connection  | ISN        | MSS class | scale | SACK ]        scale 15: no window scaling
  *
- * (After Bernstein's SYN cookies, 1996.) The second twelve bits depend on the client's initial sequence number
- * too: both right, and this is the first segment behind the handshake; only the first twelve right, and the
- * first segment was lost, which TCP repairs. A cookie is taken for PHX_COOKIE_EPOCHS epochs. Two keys reign in
- * turn; the daemon replaces the one that does not.
+ * (After Bernstein's SYN cookies, 1996.) The second twelve bits depend on the client's initial sequence
+ * number too: both right, and this is the first segment behind the handshake; only the first twelve right,
+ * and the first segment was lost, which TCP repairs. A cookie is taken for PHX_COOKIE_EPOCHS epochs. Two keys
+ * reign in turn; the daemon replaces the one that does not.
  */
 #ifndef PHOENIX_BPF_COOKIE_H
 #define PHOENIX_BPF_COOKIE_H
@@ -43,7 +43,7 @@ static __always_inline __u32 mss_of_class(__u32 class)
 /* The largest class that is not over the client's MSS. */
 static __always_inline __u32 class_of_mss(__u32 mss)
 {
-	return mss >= 1460 ? 7
+	return mss >= 1460   ? 7
 	       : mss >= 1440 ? 6
 	       : mss >= 1400 ? 5
 	       : mss >= 1360 ? 4
@@ -53,8 +53,8 @@ static __always_inline __u32 class_of_mss(__u32 mss)
 			     : 0;
 }
 
-/* Of the connection, as the client's packets name it, and of the low byte, so that nobody acknowledges another
- * offer than was made. */
+/* Of the connection, as the client's packets name it, and of the low byte, so that nobody acknowledges
+ * another offer than was made. */
 static __always_inline __u64 cookie_hash(const struct work *w, const struct phx_config *config, __u64 epoch,
 					 __u32 offer)
 {
@@ -65,7 +65,8 @@ static __always_inline __u64 cookie_hash(const struct work *w, const struct phx_
 	phx_sip_word(&sip, (__u64)w->src.word[2] << 32 | w->src.word[3]);
 	phx_sip_word(&sip, (__u64)w->dst.word[0] << 32 | w->dst.word[1]);
 	phx_sip_word(&sip, (__u64)w->dst.word[2] << 32 | w->dst.word[3]);
-	phx_sip_word(&sip, (__u64)w->sport << 48 | (__u64)w->dport << 32 | (__u32)(epoch << 8) | (offer & 0xff));
+	phx_sip_word(&sip,
+		     (__u64)w->sport << 48 | (__u64)w->dport << 32 | (__u32)(epoch << 8) | (offer & 0xff));
 	return phx_sip_end(&sip, 0, 40);
 }
 
@@ -114,8 +115,8 @@ static long cookie_try(__u32 i, struct cookie_search *search)
  */
 static __always_inline int cookie_check(struct work *w, const struct phx_config *config)
 {
-	struct cookie_search search = {w, config, w->now >> PHX_CLOCK_SHIFT, w->ack - 1, w->seq - 1,
-				       COOKIE_WRONG};
+	struct cookie_search search = {w,	   config,     w->now >> PHX_CLOCK_SHIFT,
+				       w->ack - 1, w->seq - 1, COOKIE_WRONG};
 	bpf_loop(PHX_COOKIE_EPOCHS, cookie_try, &search, 0);
 	if (search.result != COOKIE_FIRST)
 		return search.result;

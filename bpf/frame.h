@@ -9,7 +9,8 @@
 
 #include "work.h"
 
-/* Keeps clang from reasoning about a length, so that the check behind it is the one that the verifier sees. */
+/* Keeps clang from reasoning about a length, so that the check behind it is the one that the verifier sees.
+ */
 #define HIDE(x) asm volatile("" : "+r"(x))
 
 /* --- reading -------------------------------------------------------------------------------------------- */
@@ -440,7 +441,8 @@ static __always_inline __u32 compose_headers(struct work *w, __u64 payload_sum, 
 	put_raw32(tcp + 20, to->options[0]);
 	put_raw32(tcp + 24, to->options[1]);
 	put_raw32(tcp + 28, to->options[2]);
-	__u64 sum = sum_pseudo(&to->src, &to->dst, length + payload) + sum_tcp(w->which, length) + payload_sum;
+	__u64 sum =
+		sum_pseudo(&to->src, &to->dst, length + payload) + sum_tcp(w->which, length) + payload_sum;
 	put_raw16(tcp + 16, ~fold(sum));
 	return length;
 }

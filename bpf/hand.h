@@ -7,16 +7,16 @@
  * what was negotiated, and both initial sequence numbers come from the packet itself, so this works at any
  * request boundary. accept() returns a socket whose first bytes are the request.
  *
- * That a packet may do so is checked again here, from the flow table or by its cookie, and not taken from XDP:
- * so it also works for flows whose XDP program was taken off the device.
+ * That a packet may do so is checked again here, from the flow table or by its cookie, and not taken from
+ * XDP: so it also works for flows whose XDP program was taken off the device.
  */
 #ifndef PHOENIX_BPF_HAND_H
 #define PHOENIX_BPF_HAND_H
 
 #include "upstream.h"
 
-#define TC_OK	0  /* TC_ACT_OK */
-#define TC_SHOT 2  /* TC_ACT_SHOT */
+#define TC_OK	0 /* TC_ACT_OK */
+#define TC_SHOT 2 /* TC_ACT_SHOT */
 
 /* What the kernel wants to know of the handshake it has not seen (include/net/tcp.h). */
 struct bpf_tcp_req_attrs {
@@ -77,10 +77,12 @@ static __always_inline int takes_over(struct work *w, struct phx_flow *flow)
 			if ((flow->flags & PHX_FLOW_ACTIVE) && exchange_over(w, flow) &&
 			    !(flow->flags & (PHX_FLOW_CLIENT_FIN | PHX_FLOW_FIN_DOWN | PHX_FLOW_CLOSES)))
 				finish_exchange(w, flow, PHX_END_WHOLE);
-			if (!(flow->flags & PHX_FLOW_ACTIVE) && w->seq == flow->request_start && w->ack == flow->sent)
+			if (!(flow->flags & PHX_FLOW_ACTIVE) && w->seq == flow->request_start &&
+			    w->ack == flow->sent)
 				flow->state = PHX_FLOW_HANDED;
 		}
-		takes = flow->state == PHX_FLOW_HANDED && w->seq == flow->request_start && w->ack == flow->sent;
+		takes = flow->state == PHX_FLOW_HANDED && w->seq == flow->request_start &&
+			w->ack == flow->sent;
 		w->mss = flow->mss;
 		w->scale = flow->scale;
 		w->scaled = flow->scaled;

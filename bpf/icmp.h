@@ -2,14 +2,14 @@
 /*
  * icmp: "packet too big" (RFC 1191, 8201): a router complains about a frame of ours.
  *
- * About a frame to an upstream: its client has to send less, so the message is translated as the frame was, the
- * other way round, and sent on. About a frame to a client: it is not told to the upstream, which would apply it to
- * everything that it sends to the gateway, for every client. Instead the flow's IPv4 frames may be fragmented from
- * now on; an IPv6 flow, which cannot be helped that way, is reset; and the client's next requests are the daemon's,
- * whose kernel knows what to do.
+ * About a frame to an upstream: its client has to send less, so the message is translated as the frame was,
+ * the other way round, and sent on. About a frame to a client: it is not told to the upstream, which would
+ * apply it to everything that it sends to the gateway, for every client. Instead the flow's IPv4 frames may
+ * be fragmented from now on; an IPv6 flow, which cannot be helped that way, is reset; and the client's next
+ * requests are the daemon's, whose kernel knows what to do.
  *
- * Only a message that quotes a number in flight is believed (RFC 5927 4.1). All other errors are the kernel's,
- * which has no connection to apply them to.
+ * Only a message that quotes a number in flight is believed (RFC 5927 4.1). All other errors are the
+ * kernel's, which has no connection to apply them to.
  */
 #ifndef PHOENIX_BPF_ICMP_H
 #define PHOENIX_BPF_ICMP_H
@@ -101,8 +101,8 @@ __noinline int too_big_for_upstream(struct xdp_md *ctx, __u32 index)
 	    !before(w->seq, leg->snd_una) && !after(w->seq, leg->snd_nxt)) {
 		toward_client(w, flow, leg);
 		w->to.seq = w->seq - leg->up_delta;
-		action = done(send_quoted(ctx, w, &flow->key.client, &flow->key.gateway, flow->key.client_port,
-					  flow->key.gateway_port),
+		action = done(send_quoted(ctx, w, &flow->key.client, &flow->key.gateway,
+					  flow->key.client_port, flow->key.gateway_port),
 			      PHX_VERDICT_ICMP);
 	}
 	unlock_flow(flow);

@@ -12,14 +12,15 @@
 #include "cookie.h"
 #include "frame.h"
 
-#define FIB_NS	      (250 * NS_PER_MS) /* how long a next hop is used unasked */
-#define AVOID_NS      NS_PER_S		/* how long an upstream that refused is the daemon's */
-#define HANDED_NS     (5 * NS_PER_MS)	/* how close behind a handed segment others are passed too */
-#define NARROW_NS     (600 * NS_PER_S) /* as long as Linux believes a path MTU */
-#define OUR_WINDOW    64240u
-#define SPINS	      8192
-#define SEQ_AHEAD     (1u << 20) /* how far ahead of its request a client may send before it is taken for forged */
-#define STREAM_MAX    (1u << 30) /* lengths that sequence numbers can be compared over */
+#define FIB_NS	   (250 * NS_PER_MS) /* how long a next hop is used unasked */
+#define AVOID_NS   NS_PER_S	     /* how long an upstream that refused is the daemon's */
+#define HANDED_NS  (5 * NS_PER_MS)   /* how close behind a handed segment others are passed too */
+#define NARROW_NS  (600 * NS_PER_S)  /* as long as Linux believes a path MTU */
+#define OUR_WINDOW 64240u
+#define SPINS	   8192
+#define SEQ_AHEAD                                                                                            \
+	(1u << 20) /* how far ahead of its request a client may send before it is taken for forged */
+#define STREAM_MAX (1u << 30) /* lengths that sequence numbers can be compared over */
 
 /* --- the lock ------------------------------------------------------------------------------------------- */
 
@@ -370,8 +371,8 @@ static __always_inline void find_leg(struct phx_flow *flow, __u32 upstream, __u3
 	}
 }
 
-/* Sets a leg up for its SYN. Its numbers grow with the clock (RFC 6528), so that an upstream's TIME_WAIT takes
- * them. */
+/* Sets a leg up for its SYN. Its numbers grow with the clock (RFC 6528), so that an upstream's TIME_WAIT
+ * takes them. */
 static __always_inline void init_leg(struct work *w, const struct phx_config *config, struct phx_flow *flow,
 				     struct phx_leg *leg, const struct phx_upstream *upstream, __u32 index)
 {
@@ -405,8 +406,8 @@ static __always_inline void syn_options(struct work *w, __u32 mss, __u32 sack, _
 	w->to.option_words = 3;
 }
 
-/* Keeps the request when the segment has all of it, and turns the frame into a SYN to the leg. Returns the XDP action
- * or -1. */
+/* Keeps the request when the segment has all of it, and turns the frame into a SYN to the leg. Returns the
+ * XDP action or -1. */
 static __always_inline int send_syn(struct xdp_md *ctx, struct work *w, const struct phx_config *config,
 				    struct phx_flow *flow, struct phx_leg *leg, __u32 index)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * phoenix: the NIC path: HTTP/1.1 requests are steered, split and answered between two network interfaces, and
- * no socket of the gateway is touched. README.md in this folder tells the whole story. In short:
+ * phoenix: the NIC path: HTTP/1.1 requests are steered, split and answered between two network interfaces,
+ * and no socket of the gateway is touched. README.md in this folder tells the whole story. In short:
  *
  *   client           this program                                   upstream
  *     SYN ─────────▶ cookie SYN-ACK, no state

@@ -68,8 +68,8 @@ static __always_inline __u32 plain_end(const struct work *w, __u32 at)
 
 /*
  * A whole field line at once, when its name is letters and dashes, and nobody reads its value; when somebody
- * does, up to the value. What it leaves in the scanner's state is what phx_head_step() would have left. 1 when it
- * moved on.
+ * does, up to the value. What it leaves in the scanner's state is what phx_head_step() would have left. 1
+ * when it moved on.
  */
 static __always_inline int skip_field(struct work *w)
 {
@@ -84,7 +84,8 @@ static __always_inline int skip_field(struct work *w)
 		n += phx_before_first(no_name(word1));
 	if (n == 16)
 		n += phx_before_first(no_name(word2));
-	if (n == 0 || n >= PHX_NAME_BYTES || at + n >= w->scan_end || w->payload[(at + n) & BYTES_MASK] != ':')
+	if (n == 0 || n >= PHX_NAME_BYTES || at + n >= w->scan_end ||
+	    w->payload[(at + n) & BYTES_MASK] != ':')
 		return 0;
 	h->word[0] = first_bytes(word0, n);
 	h->word[1] = first_bytes(word1, n > 8 ? n - 8 : 0);
@@ -145,7 +146,8 @@ static __always_inline __u32 skip_method(struct phx_head *h, __u64 word)
 /* Bytes that are no letter, digit, "-" or ".": none of them changes what a Host's name may be. */
 static __always_inline __u64 no_host_name(__u64 word)
 {
-	__u64 lower = word | PHX_ONES * 0x20; /* takes 0x0d to "-" and 0x0e to ".", which `below` takes back */
+	__u64 lower =
+		word | PHX_ONES * 0x20; /* takes 0x0d to "-" and 0x0e to ".", which `below` takes back */
 	__u64 low = lower & ~PHX_HIGHS;
 	__u64 letter = (low + PHX_ONES * (0x80 - 'a')) & ~(low + PHX_ONES * (0x7f - 'z'));
 	__u64 other = (low + PHX_ONES * (0x80 - '-')) & ~(low + PHX_ONES * (0x7f - '9'));
@@ -157,7 +159,8 @@ static __always_inline __u64 no_host_name(__u64 word)
 static __always_inline __u32 skip_read_value(struct work *w, __u64 word)
 {
 	struct phx_head *h = &w->head;
-	if (h->field == PHX_FIELD_HOST && h->state == PHX_AT_VALUE && h->aux == PHX_HOST_NAME && !h->token_gap) {
+	if (h->field == PHX_FIELD_HOST && h->state == PHX_AT_VALUE && h->aux == PHX_HOST_NAME &&
+	    !h->token_gap) {
 		__u32 n = phx_before_first(no_host_name(word));
 		if (n)
 			h->value_len = h->pos + n - h->value_off;
@@ -279,8 +282,8 @@ static long chunk_step(__u32 i, struct chunk_scan *scan)
 			flow->chunk_state = PHX_CHUNK_DATA_CR;
 		return 0;
 	}
-	flow->chunk_state = phx_chunk_byte(flow->chunk_state, &flow->chunk_left,
-					   w->payload[w->scan_at & BYTES_MASK]);
+	flow->chunk_state =
+		phx_chunk_byte(flow->chunk_state, &flow->chunk_left, w->payload[w->scan_at & BYTES_MASK]);
 	w->scan_at++;
 	return 0;
 }

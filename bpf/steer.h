@@ -105,7 +105,8 @@ static long key_step(__u32 i, struct keying *keying)
 /* phx_shape_key(), with its loop in the form that the verifier sees through. */
 static __always_inline __u64 shape_key(struct work *w, const struct phx_shape *shape, __u32 number)
 {
-	struct keying keying = {w, shape->literals, phx_mix64(number + 1) ^ (shape->hosted ? w->host_hash : 0)};
+	struct keying keying = {w, shape->literals,
+				phx_mix64(number + 1) ^ (shape->hosted ? w->host_hash : 0)};
 	bpf_loop(shape->segments, key_step, &keying, 0);
 	return keying.key;
 }
@@ -212,7 +213,8 @@ static __always_inline __u64 hash_client(const struct work *w, const struct phx_
 static __always_inline __u32 choose_side(struct work *w, const struct phx_config *config,
 					 const struct phx_policy *policy, struct phx_cursor *cursor, int peek)
 {
-	/* The step is read before the weight: evidence may be counted for an older step, never a newer one. */
+	/* The step is read before the weight: evidence may be counted for an older step, never a newer one.
+	 */
 	w->step = *(volatile const __u32 *)&policy->step;
 	__u32 weight_bp = *(volatile const __u32 *)&policy->weight_bp;
 	w->drawn = ~0ULL;

@@ -4,8 +4,8 @@
  * to be known, and the legs' ends.
  *
  * As long as the response's head or its chunks are being read, its bytes are taken in order only: a segment
- * behind a gap is turned into a duplicate ACK, as a receiver without a reordering queue would answer it, and the
- * upstream sends the missing piece (RFC 5681 3.2). Once the length is known, any order will do.
+ * behind a gap is turned into a duplicate ACK, as a receiver without a reordering queue would answer it, and
+ * the upstream sends the missing piece (RFC 5681 3.2). Once the length is known, any order will do.
  *
  * What the scanner refuses is not passed on: before the first byte the client gets a 502, later a reset.
  */
@@ -46,12 +46,13 @@ static __always_inline int reset_stranger(struct xdp_md *ctx, struct work *w)
 static __always_inline int reset_leg(struct xdp_md *ctx, struct work *w, struct phx_leg *leg, __u32 verdict)
 {
 	leg->state = PHX_LEG_NONE;
-	return done(reply(ctx, w, TCP_RST | TCP_ACK, leg->snd_nxt, w->seq + w->payload_len +
-			  (w->flags & TCP_FIN ? 1 : 0), 0), verdict);
+	return done(reply(ctx, w, TCP_RST | TCP_ACK, leg->snd_nxt,
+			  w->seq + w->payload_len + (w->flags & TCP_FIN ? 1 : 0), 0),
+		    verdict);
 }
 
-/* The request did not reach its upstream: the client will send it again, and the daemon will get it. No segment of it was
- * passed, so there is none that others could follow. */
+/* The request did not reach its upstream: the client will send it again, and the daemon will get it. No
+ * segment of it was passed, so there is none that others could follow. */
 static __always_inline void leave_to_daemon(struct phx_flow *flow, __u32 reason)
 {
 	flow->flags &= ~PHX_FLOW_OF_REQUEST;
@@ -259,7 +260,8 @@ __noinline int response_segment(struct xdp_md *ctx, __u32 index)
 		end = flow->response_end;
 	}
 	if (flow->flags & PHX_FLOW_SAMPLED && w->payload_len)
-		record_payload(w, flow, PHX_RECORD_RESPONSE, start - flow->response_start, w->payload_len - cut);
+		record_payload(w, flow, PHX_RECORD_RESPONSE, start - flow->response_start,
+			       w->payload_len - cut);
 	toward_client(w, flow, leg);
 	w->to.cut = cut;
 	__u32 sent = end;
@@ -287,7 +289,7 @@ __noinline int response_segment(struct xdp_md *ctx, __u32 index)
 		flow->flags |= PHX_FLOW_SERVED;
 		flow->served_ns = w->now;
 	}
-	return done(forward(ctx), cut ? PHX_VERDICT_RESPONSE_TRIMMED
+	return done(forward(ctx), cut	? PHX_VERDICT_RESPONSE_TRIMMED
 				  : fin ? PHX_VERDICT_FIN_DOWN
 					: PHX_VERDICT_RESPONSE);
 }
@@ -307,9 +309,9 @@ __noinline int upstream_reset(struct xdp_md *ctx, __u32 index, __u32 at, int act
 	} else if (w->seq != leg->rcv_nxt) {
 		return drop(PHX_VERDICT_INVALID);
 	}
-	int unseen = leg->state == PHX_LEG_SYN_SENT ||
-		     (!(flow->flags & PHX_FLOW_ANSWERED) &&
-		      !after(leg->snd_una, flow->request_start + leg->up_delta));
+	int unseen =
+		leg->state == PHX_LEG_SYN_SENT || (!(flow->flags & PHX_FLOW_ANSWERED) &&
+						   !after(leg->snd_una, flow->request_start + leg->up_delta));
 	leg->state = PHX_LEG_NONE;
 	if (!active)
 		return drop(PHX_VERDICT_UPSTREAM_RST);
@@ -436,7 +438,8 @@ __noinline int leg_segment(struct xdp_md *ctx, __u32 index, __u32 at)
 	}
 	if (!(w->flags & TCP_ACK))
 		return drop(PHX_VERDICT_INVALID);
-	if (leg->state == PHX_LEG_SYN_SENT) /* it still has a connection of before: reset that (RFC 9293 3.10.7.3) */
+	if (leg->state ==
+	    PHX_LEG_SYN_SENT) /* it still has a connection of before: reset that (RFC 9293 3.10.7.3) */
 		return done(reply(ctx, w, TCP_RST, w->ack, 0, 0), PHX_VERDICT_RST_REPLY);
 	if (after(w->ack, leg->snd_nxt))
 		return drop(PHX_VERDICT_INVALID);
@@ -451,9 +454,10 @@ __noinline int leg_segment(struct xdp_md *ctx, __u32 index, __u32 at)
 		return response_segment(ctx, index);
 	toward_client(w, flow, leg);
 	/* The ACK of a client's FIN, when ours is out too: the end of the connection. */
-	if ((flow->flags & PHX_FLOW_CLIENT_FIN) && (flow->flags & PHX_FLOW_FIN_DOWN) && w->ack == leg->snd_nxt &&
-	    !before(flow->acked, flow->sent)) {
-		finish_exchange(w, flow, flow->flags & PHX_FLOW_SERVED ? PHX_END_WHOLE : PHX_END_UPSTREAM_CUT);
+	if ((flow->flags & PHX_FLOW_CLIENT_FIN) && (flow->flags & PHX_FLOW_FIN_DOWN) &&
+	    w->ack == leg->snd_nxt && !before(flow->acked, flow->sent)) {
+		finish_exchange(w, flow,
+				flow->flags & PHX_FLOW_SERVED ? PHX_END_WHOLE : PHX_END_UPSTREAM_CUT);
 		close_flow(flow, index, 0);
 	}
 	return done(forward(ctx), PHX_VERDICT_ACK_DOWN);
@@ -465,8 +469,8 @@ static __always_inline int from_upstream(const struct work *w)
 	return bpf_map_lookup_elem(&phx_sources, &from) != 0;
 }
 
-/* A segment to one of our ports. The flow's legs are looked at first: nearly always it is one of theirs, and no
- * table has to be asked. */
+/* A segment to one of our ports. The flow's legs are looked at first: nearly always it is one of theirs, and
+ * no table has to be asked. */
 __noinline int upstream_segment(struct xdp_md *ctx, __u32 index)
 {
 	struct work *w = get_work(0);

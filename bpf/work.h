@@ -60,7 +60,7 @@ struct work {
 	struct phx_addr src, dst;
 	__u64 now;
 	__u32 frame_len;
-	__u32 l3, l4; /* in `frame` */
+	__u32 l3, l4;	   /* in `frame` */
 	__u32 payload_off; /* in the packet */
 	__u32 payload_len;
 	__u32 loaded; /* bytes of the payload that are in `payload` */
@@ -94,7 +94,8 @@ struct work {
 	__u64 drawn; /* the number this request drew for its side; ~0 = none */
 	struct phx_entry entry;
 	struct phx_record record;
-	__u8 payload[PHX_FRAME_BYTES + 32]; /* right behind the record: together they are one ring-buffer entry */
+	__u8 payload[PHX_FRAME_BYTES +
+		     32]; /* right behind the record: together they are one ring-buffer entry */
 };
 
 /* [0] is the XDP program's, [1] the tc program's: one may interrupt the other. */
@@ -164,7 +165,8 @@ static __always_inline int after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
-/* --- the copied frame: where a header begins is masked, so no access within 64 bytes of it can leave it --- */
+/* --- the copied frame: where a header begins is masked, so no access within 64 bytes of it can leave it ---
+ */
 
 static __always_inline __u8 *header(struct work *w, __u32 at)
 {

@@ -4,9 +4,10 @@
  * routing table, upstreams, flows, counters and the records of sampled exchanges.
  *
  * A *flow* is a client's connection that the XDP program serves without a socket. It owns one gateway port,
- * and that port's index is where it lies in the flow table. Towards upstreams it has *legs*: one TCP connection
- * to each upstream it has used, all from that same port, so that a packet that comes back finds its flow by its
- * destination port alone. Legs outlive flows: the next client that gets the port finds them warm.
+ * and that port's index is where it lies in the flow table. Towards upstreams it has *legs*: one TCP
+ * connection to each upstream it has used, all from that same port, so that a packet that comes back finds
+ * its flow by its destination port alone. Legs outlive flows: the next client that gets the port finds them
+ * warm.
  *
  * Sequence numbers are kept in two spaces: "client" (as the client's packets carry them) and "leg" (as the
  * upstream's do). A leg's two deltas translate; they are computed anew when the flow switches to it.
@@ -21,24 +22,25 @@
 #include <phoenix/head.h>
 #include <phoenix/route.h>
 
-#define PHX_ABI		     1u /* of everything in this file: maps pinned by another one are not adopted */
-#define PHX_LEGS	     8u
-#define PHX_UPSTREAMS	     4096u
-#define PHX_SHAPES	     64u /* path shapes in one routing table; more: the daemon serves all */
-#define PHX_CHAIN	     8u  /* entries of one key */
-#define PHX_PATTERN_BYTES    160u
-#define PHX_HOST_BYTES	     64u
-#define PHX_FRAME_BYTES	     2048u /* what the programs can look at of one packet: more than any MTU of 1500 */
-#define PHX_STASHES	     4096u
-#define PHX_LATENCY_BUCKETS  80u
-#define PHX_NO_UPSTREAM	     0xffffffffu
-#define PHX_WINDOW_SCALE     7u /* what the gateway says of itself on both sides */
-#define PHX_SYN_TRIES	     3u
-#define PHX_CLOCK_SHIFT	     35u /* cookie epochs: 2^35 ns, 34 s */
-#define PHX_COOKIE_EPOCHS    4u	 /* so many of them back are taken: an idle client may wait for 103 s */
-#define PHX_KEY_SHIFT	     7u	 /* a cookie key reigns for 2^7 epochs, 73 minutes */
+#define PHX_ABI		    1u /* of everything in this file: maps pinned by another one are not adopted */
+#define PHX_LEGS	    8u
+#define PHX_UPSTREAMS	    4096u
+#define PHX_SHAPES	    64u /* path shapes in one routing table; more: the daemon serves all */
+#define PHX_CHAIN	    8u	/* entries of one key */
+#define PHX_PATTERN_BYTES   160u
+#define PHX_HOST_BYTES	    64u
+#define PHX_FRAME_BYTES	    2048u /* what the programs can look at of one packet: more than any MTU of 1500 */
+#define PHX_STASHES	    4096u
+#define PHX_LATENCY_BUCKETS 80u
+#define PHX_NO_UPSTREAM	    0xffffffffu
+#define PHX_WINDOW_SCALE    7u /* what the gateway says of itself on both sides */
+#define PHX_SYN_TRIES	    3u
+#define PHX_CLOCK_SHIFT	    35u /* cookie epochs: 2^35 ns, 34 s */
+#define PHX_COOKIE_EPOCHS   4u	/* so many of them back are taken: an idle client may wait for 103 s */
+#define PHX_KEY_SHIFT	    7u	/* a cookie key reigns for 2^7 epochs, 73 minutes */
 
-/* What became of a packet: X(NAME, "help"). Every packet to a listener or an upstream's answer is counted once. */
+/* What became of a packet: X(NAME, "help"). Every packet to a listener or an upstream's answer is counted
+ * once. */
 #define PHX_VERDICTS(X)                                                                                      \
 	X(OTHER, "not for a listener and not from an upstream: passed to the kernel")                        \
 	X(SYN_COOKIE, "a SYN answered with a cookie, no state kept")                                         \
@@ -64,7 +66,7 @@
 	X(RST_REPLY, "answered with a reset: the leg or the connection is not known here")                   \
 	X(BAD_GATEWAY, "an upstream's broken response answered with 502")                                    \
 	X(CHALLENGE, "a SYN on a live flow answered with a challenge ACK (RFC 5961 4)")                      \
-	X(ICMP, "a \"packet too big\" about a flow: sent on to its client, or the flow marked as narrow")                                         \
+	X(ICMP, "a \"packet too big\" about a flow: sent on to its client, or the flow marked as narrow")    \
 	X(KERNEL, "passed: the kernel has a socket for it")                                                  \
 	X(HAND_OVER, "passed to the daemon: its connection is the kernel's from now on")                     \
 	X(WAIT, "dropped: comes before its time, TCP will send it again")                                    \
@@ -200,16 +202,16 @@ struct phx_addr {
 struct phx_config {
 	__u32 abi;
 	enum phx_mode mode;
-	__u32 table;	   /* number of the routing table in force; 0 = none */
-	__u32 port_first;  /* gateway ports: [port_first, port_first + port_count) */
+	__u32 table;	  /* number of the routing table in force; 0 = none */
+	__u32 port_first; /* gateway ports: [port_first, port_first + port_count) */
 	__u32 port_count;
-	__u32 mss4, mss6;  /* what the gateway advertises */
-	__u32 boot;	   /* how many daemons have written here */
+	__u32 mss4, mss6;   /* what the gateway advertises */
+	__u32 boot;	    /* how many daemons have written here */
 	__u64 heartbeat_ns; /* CLOCK_MONOTONIC, when the daemon last said that it lives */
 	__u64 split_seed;
-	__u64 split_key[2];  /* SipHash key of keyed splits */
-	__u64 cookie[2][2];  /* two SipHash keys that reign in turn */
-	__u64 port_key;	     /* upstream sequence numbers */
+	__u64 split_key[2];   /* SipHash key of keyed splits */
+	__u64 cookie[2][2];   /* two SipHash keys that reign in turn */
+	__u64 port_key;	      /* upstream sequence numbers */
 	__u64 body_max_bytes; /* limits.body_bytes; 0 = any */
 	__u32 head_max_bytes; /* limits.head_bytes; 0 = any */
 	__u32 fields_max;     /* limits.fields; 0 = any */
@@ -228,8 +230,8 @@ struct phx_upstream {
 	struct phx_addr source; /* the gateway's own address on the way there */
 	__u32 port;
 	enum phx_upstream_flag flags;
-	__u32 generation; /* grows when addr or source change: legs of an older one are not used again */
-	__u32 mss;	  /* smallest one seen in a SYN-ACK; 0 = none yet */
+	__u32 generation;     /* grows when addr or source change: legs of an older one are not used again */
+	__u32 mss;	      /* smallest one seen in a SYN-ACK; 0 = none yet */
 	__u64 avoid_until_ns; /* refused or silent: the daemon's until then */
 	__u64 name;	      /* hash of host and port: an index keeps its meaning when the daemon restarts */
 	__u64 reserved;
@@ -307,7 +309,7 @@ struct phx_leg {
 	__u8 options; /* enum phx_leg_option */
 	__u8 dmac[6], smac[6];
 	__u32 ifindex;
-	__u32 vlan; /* tag + 1; 0 = none */
+	__u32 vlan;  /* tag + 1; 0 = none */
 	__u32 irs;   /* leg space: the SYN-ACK's sequence number */
 	__u32 small; /* 1: its upstream was told a client's small MSS: not for other clients */
 	__u64 used_ns;
@@ -317,7 +319,7 @@ struct phx_leg {
 struct phx_flow {
 	__u32 lock;
 	enum phx_flow_state state;
-	__u32 flags; /* enum phx_flow_flag */
+	__u32 flags;  /* enum phx_flow_flag */
 	__u32 active; /* leg of the request under way, or of the last one */
 	struct phx_flow_key key;
 	__u32 request_start, request_end; /* client space; between requests both are the next one's start */
@@ -339,11 +341,11 @@ struct phx_flow {
 	enum phx_side side;
 	__u32 method; /* enum phx_method */
 	__u32 status;
-	__u32 retries; /* of what is stashed */
+	__u32 retries;	/* of what is stashed */
 	__u64 exchange; /* number, unique while records of it may be in the ring */
 	__u64 begun_ns;
 	__u64 served_ns;
-	__u64 seen_ns;	   /* any packet, either side */
+	__u64 seen_ns;	    /* any packet, either side */
 	enum phx_body body; /* of the response */
 	__u32 chunk_state;
 	__u64 chunk_left;
@@ -353,7 +355,8 @@ struct phx_flow {
 	struct phx_leg leg[PHX_LEGS];
 };
 
-/* phx_stash: [port index % PHX_STASHES]; a later flow may overwrite it, which the client's retransmission heals. */
+/* phx_stash: [port index % PHX_STASHES]; a later flow may overwrite it, which the client's retransmission
+ * heals. */
 struct phx_stash {
 	__u32 owner; /* port index + 1 */
 	__u32 seq;   /* client space */
@@ -369,7 +372,7 @@ struct phx_side_stats {
 	__u64 latency_ns_sum;
 	__u64 latency[PHX_LATENCY_BUCKETS];
 	__u64 request_bytes, response_bytes;
-	__u64 cut;	/* the response broke off, or never began */
+	__u64 cut;     /* the response broke off, or never began */
 	__u64 invalid; /* 502 from the program itself */
 };
 struct phx_route_stats {
@@ -401,8 +404,8 @@ struct phx_egress {
 
 /* phx_traced: what the program phx_trace says of a request, without doing anything. */
 struct phx_trace {
-	__u32 scanned; /* enum phx_head_result */
-	__u32 error;   /* enum phx_head_error */
+	__u32 scanned;		/* enum phx_head_result */
+	__u32 error;		/* enum phx_head_error */
 	enum phx_reason reason; /* NONE: the fast path would serve it */
 	__u32 slot;		/* PHX_SLOT_NONE: no route */
 	__u32 generation;

@@ -91,8 +91,8 @@ static inline void phx_path_byte(struct phx_path *path, __u8 c)
 }
 
 /*
- * A pattern as it is compared: without the leading "/", each parameter as the one byte PHX_PATTERN_PARAMETER, the
- * rest as PHX_PATTERN_REST (neither can be in a path), and a zero byte at the end.
+ * A pattern as it is compared: without the leading "/", each parameter as the one byte PHX_PATTERN_PARAMETER,
+ * the rest as PHX_PATTERN_REST (neither can be in a path), and a zero byte at the end.
  */
 #define PHX_PATTERN_PARAMETER 1
 #define PHX_PATTERN_REST      2
@@ -136,7 +136,8 @@ static inline int phx_compare_end(const struct phx_compare *compare, __u8 patter
 {
 	if (compare->state == PHX_COMPARE_LITERAL)
 		return pattern == 0 || pattern == PHX_PATTERN_REST;
-	return compare->state == PHX_COMPARE_REST || (compare->state == PHX_COMPARE_PARAMETER && pattern == 0);
+	return compare->state == PHX_COMPARE_REST ||
+	       (compare->state == PHX_COMPARE_PARAMETER && pattern == 0);
 }
 
 #endif
