@@ -27,7 +27,7 @@ static void tried_three_times(struct talk *t)
 static const struct row syn_is_out[] = {
 	{"request-again", syn_sent, {.seq = -LEN, .text = REQUEST}, AGAIN_SYN},
 	{"part-of-it-again", syn_sent, {.seq = -LEN, .text = REQUEST, .len = 10}, AGAIN_SYN},
-	{"its-end-again", syn_sent, {.seq = -10, .text = REQUEST + LEN - 10}, DROPS(WAIT)},
+	{"its-end-again", syn_sent, {.seq = -10, .text = &(REQUEST)[LEN - 10]}, DROPS(WAIT)},
 	{"request-and-the-next", syn_sent, {.seq = -LEN, .text = REQUEST REQUEST}, AGAIN_SYN},
 	{"the-next", syn_sent, {.text = REQUEST}, DROPS(WAIT)},
 	{"after-three-tries", tried_three_times, {.seq = -LEN, .text = REQUEST}, HANDS_OVER(SYN_TIMEOUT)},
@@ -51,7 +51,7 @@ static const struct row under_way[] = {
 	 GOES_TO(UPSTREAM0, REQUEST_AGAIN)},
 	{"its-end-again",
 	 request_sent,
-	 {.seq = -10, .text = REQUEST + LEN - 10},
+	 {.seq = -10, .text = &(REQUEST)[LEN - 10]},
 	 GOES_TO(UPSTREAM0, REQUEST_AGAIN)},
 	{"request-again-while-answered",
 	 half_answered,
