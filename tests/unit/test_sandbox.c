@@ -26,7 +26,8 @@
 			return __LINE__;                                                                     \
 	} while (0)
 
-/* Runs `body` in a child; the line it failed at, 0 for none. The leak check would want to trace: no exit(). */
+/* Runs `body` in a child; the line it failed at, 0 for none. The leak check would want to trace: no exit().
+ */
 static int in_child(int (*body)(void))
 {
 	int status = 0, ends[2], line = -1;
@@ -135,7 +136,8 @@ TEST(all_threads_are_in_it)
 	CHECK_INT(in_child(threads_that_ran_before), 0);
 }
 
-/* --- another user ----------------------------------------------------------------------------------------- */
+/* --- another user -----------------------------------------------------------------------------------------
+ */
 
 static char folder[] = "/tmp/phx-sandbox-XXXXXX";
 
@@ -166,8 +168,10 @@ static int become_nobody(void)
 	MUST((int)getuid() == nobody && (int)geteuid() == nobody);
 	MUST(setuid(0) != 0);
 	/* What is ours, the directory that holds nothing else, and nothing besides. */
-	MUST(owner("own") == nobody && owner("own/state.json") == nobody && owner("own/state.audit.jsonl") == nobody);
-	MUST(owner(".") == 0 && owner("admin.sock") == nobody && owner("other") == 0 && owner("own/state.link") == 0);
+	MUST(owner("own") == nobody && owner("own/state.json") == nobody &&
+	     owner("own/state.audit.jsonl") == nobody);
+	MUST(owner(".") == 0 && owner("admin.sock") == nobody && owner("other") == 0 &&
+	     owner("own/state.link") == 0);
 	/* Again is no harm. */
 	MUST(sandbox_become("nobody", paths, false, &why) == 0);
 	MUST(sandbox_become("root", paths, false, &why) == -EPERM && strstr(buf_cstr(&why), "only root"));
