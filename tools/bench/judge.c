@@ -4,17 +4,17 @@
  *
  *     judge LEGACY MODERN SECONDS     files of one JSON document a line; the n-th lines are a pair
  *
- * Compares the pairs over and over and prints one JSON line: pairs and bytes (both bodies) a second, how many
- * of the pairs match, and what memory can do at best: bytes a second of memcmp over two blocks that no cache
- * holds.
+ * Compares the pairs over and over and prints one JSON line: pairs and bytes (both bodies) a CPU second, how
+ * many of the pairs match, and what memory can do at best: bytes a second of memcmp over two blocks that no
+ * cache holds.
  */
-#include "base/clock.h"
 #include "judge/compare.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <time.h>
 
 #define BLOCK_BYTES (64u << 20)
 #define LINES_MAX   100000
@@ -47,6 +47,14 @@ static int load(struct bodies *bodies, const char *path)
 	return 0;
 }
 
+/* What this thread has computed: what else the machine does is not in it. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 static double memory_bytes_per_s(void)
 {
 	char *a = malloc(BLOCK_BYTES), *b = malloc(BLOCK_BYTES);
@@ -56,10 +64,10 @@ static double memory_bytes_per_s(void)
 	memset(b, 1, BLOCK_BYTES);
 	uint64_t best = UINT64_MAX;
 	for (unsigned i = 0; i < 5; i++) {
-		uint64_t begin = clock_now_ns();
+		uint64_t begin = cpu_ns();
 		if (memcmp(a, b, BLOCK_BYTES) != 0)
 			return 0;
-		uint64_t ns = clock_now_ns() - begin;
+		uint64_t ns = cpu_ns() - begin;
 		best = ns < best ? ns : best;
 	}
 	free(a);
@@ -93,7 +101,7 @@ int main(int argc, char **argv)
 	}
 	struct compare_result result;
 	compare_result_init(&result);
-	uint64_t pairs = 0, matches = 0, begin = clock_now_ns(), ns = 0;
+	uint64_t pairs = 0, matches = 0, begin = cpu_ns(), ns = 0;
 	while (ns < (uint64_t)(atof(argv[3]) * 1e9)) {
 		for (size_t i = 0; i < legacy.count; i++) {
 			struct compare_message a = {.status = 200, .body = legacy.lines[i]},
@@ -102,7 +110,7 @@ int main(int argc, char **argv)
 			matches += result.verdict == COMPARE_MATCH;
 		}
 		pairs += legacy.count;
-		ns = clock_now_ns() - begin;
+		ns = cpu_ns() - begin;
 	}
 	double seconds = (double)ns / 1e9,
 	       bytes = (double)pairs / (double)legacy.count * (double)(legacy.bytes + modern.bytes);
