@@ -71,12 +71,12 @@ static void whole_exchange(struct talk *t)
 	sampled(t);
 	play(t, (struct packet){.from = UPSTREAM0, .text = OK5, .len = HALF},
 	     (struct expect)GOES_TO(CLIENT, RESPONSE));
-	says(t, UPSTREAM0, OK5 + HALF, (struct expect)GOES_TO(CLIENT, RESPONSE));
+	says(t, UPSTREAM0, &(OK5)[HALF], (struct expect)GOES_TO(CLIENT, RESPONSE));
 	client_acks(t, UPSTREAM0);
 	rig_read_ring();
 	record_is(t, 0, PHX_RECORD_REQUEST, 0, REQUEST, LEN);
 	record_is(t, 1, PHX_RECORD_RESPONSE, 0, OK5, HALF);
-	record_is(t, 2, PHX_RECORD_RESPONSE, HALF, OK5 + HALF, OK5_LEN - HALF);
+	record_is(t, 2, PHX_RECORD_RESPONSE, HALF, &(OK5)[HALF], OK5_LEN - HALF);
 	ends(t, 3, PHX_END_WHOLE, LEN, OK5_LEN);
 	if (rig.records[3].head.served_ns < rig.records[3].head.begun_ns || rig.record_count != 4)
 		talk_fail(t, "%u records, served before it began?", rig.record_count);
