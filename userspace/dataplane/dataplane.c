@@ -21,7 +21,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define POLL_US	   4000 /* between two looks at the ring */
+#define POLL_US	   4000	 /* between two looks at the ring, while records come */
+#define IDLE_US	   20000 /* while none do: the ring holds many times what comes meanwhile */
 #define TICK_NS	   (250 * NS_PER_MS)
 #define SWEEP_PART 4 /* of the flows each tick: all of them once a second */
 
@@ -269,8 +270,7 @@ static void *tick_main(void *argument)
 			usleep(POLL_US);
 			continue;
 		}
-		if (ring)
-			ring_buffer__consume(ring);
+		int taken = ring ? ring_buffer__consume(ring) : 0;
 		uint64_t now_ns = clock_now_ns();
 		if (now_ns >= tick_ns + TICK_NS) {
 			tick_ns = now_ns;
@@ -279,7 +279,7 @@ static void *tick_main(void *argument)
 			sweep_run(plane->sweep, plane->maps.config->port_count / SWEEP_PART + 1, now_ns);
 			capture_age(plane->capture, now_ns);
 		}
-		usleep(POLL_US);
+		usleep(taken > 0 ? POLL_US : IDLE_US);
 	}
 	ring_buffer__free(ring);
 	return NULL;
