@@ -120,18 +120,41 @@ int netlink_route(int fd, const struct phx_addr *to, struct netlink_route *out)
 	return 0;
 }
 
+/* A request about the neighbour. */
+static struct request neighbour_request(uint16_t type, uint16_t flags, uint32_t ifindex,
+					const struct phx_addr *address)
+{
+	struct request request = {
+		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ndmsg)),
+			   .nlmsg_type = type,
+			   .nlmsg_flags = NLM_F_REQUEST | flags},
+		.neighbour = {.ndm_family = phx_addr_is_v4(address) ? AF_INET : AF_INET6,
+			      .ndm_ifindex = (int)ifindex},
+	};
+	add_address(&request, NDA_DST, address);
+	return request;
+}
+
+/* What the kernel knows of the neighbour: NUD_ bits, 0 when nothing. */
+static uint16_t neighbour_state(int fd, uint32_t ifindex, const struct phx_addr *address)
+{
+	_Alignas(8) char answer[1024];
+	struct request request = neighbour_request(RTM_GETNEIGH, 0, ifindex, address);
+	int len = ask(fd, &request, answer, sizeof(answer));
+	if (len < (int)NLMSG_LENGTH(sizeof(struct ndmsg)))
+		return 0;
+	return ((const struct ndmsg *)NLMSG_DATA((const struct nlmsghdr *)answer))->ndm_state;
+}
+
 int netlink_neighbour_use(int fd, uint32_t ifindex, const struct phx_addr *address)
 {
 	_Alignas(8) char answer[1024];
-	struct request request = {
-		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ndmsg)),
-			   .nlmsg_type = RTM_NEWNEIGH,
-			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK},
-		.neighbour = {.ndm_family = phx_addr_is_v4(address) ? AF_INET : AF_INET6,
-			      .ndm_ifindex = (int)ifindex,
-			      .ndm_flags = NTF_USE},
-	};
-	add_address(&request, NDA_DST, address);
+	/* NTF_USE would begin anew with an entry that needs no looking up, and take a static one away. */
+	if (neighbour_state(fd, ifindex, address) &
+	    (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_DELAY | NUD_PROBE))
+		return 0;
+	struct request request = neighbour_request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_ACK, ifindex, address);
+	request.neighbour.ndm_flags = NTF_USE;
 	int got = ask(fd, &request, answer, sizeof(answer));
 	return got < 0 ? got : 0;
 }

@@ -21,7 +21,8 @@ struct netlink_route {
 };
 /* 0 or -errno (-ENETUNREACH, ...). */
 int netlink_route(int fd, const struct phx_addr *to, struct netlink_route *out);
-/* Makes the kernel look the neighbour up, or refresh what it knows, as if something were sent. */
+/* Makes the kernel look the neighbour up, or refresh what it knows, as if something were sent. An entry that
+ * is good is left alone, static ones above all. */
 int netlink_neighbour_use(int fd, uint32_t ifindex, const struct phx_addr *address);
 
 /* Is the address an IPv4 one, mapped (RFC 4291 2.5.5.2)? */
