@@ -346,9 +346,9 @@ __noinline int request_piece(struct xdp_md *ctx, __u32 index)
 					  : PHX_VERDICT_REQUEST_BODY);
 }
 
-__noinline int client_ack(struct xdp_md *ctx, __u32 index)
+static __always_inline int client_ack(struct xdp_md *ctx, struct work *w, const struct phx_config *config,
+				      struct phx_flow *flow, __u32 index)
 {
-	STAGE(index);
 	struct phx_leg *leg = active_leg(flow);
 	__u32 next = flow->flags & PHX_FLOW_ACTIVE ? leg->snd_nxt - leg->up_delta : flow->request_start;
 	if (before(w->ack, flow->acked))
@@ -412,7 +412,7 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 		active = 0;
 	}
 	if (w->payload_len == 0 && !(w->flags & TCP_FIN))
-		return client_ack(ctx, index);
+		return client_ack(ctx, w, config, flow, index);
 	if (active && !before(w->seq, flow->request_start) && before(w->seq, flow->request_end))
 		return request_piece(ctx, index);
 	if (before(w->seq, flow->request_start)) {

@@ -357,11 +357,8 @@ static __always_inline __u64 rewrite_ip(struct work *w)
 }
 
 /* Rewrites the copied headers as w->to says. 0, or 1 when that cannot be. */
-__noinline int rewrite(void)
+static __always_inline int rewrite(struct work *w)
 {
-	struct work *w = get_work(0);
-	if (!w)
-		return 1;
 	struct toward *to = &w->to;
 	__u8 *tcp = header(w, w->l4);
 	__u64 sum = rewrite_ip(w) + (__u16)~raw16(tcp + 16);
@@ -397,7 +394,7 @@ __noinline int rewrite(void)
 __noinline int forward(struct xdp_md *ctx)
 {
 	struct work *w = get_work(0);
-	if (!w || rewrite())
+	if (!w || rewrite(w))
 		return -1;
 	if (w->to.cut && bpf_xdp_adjust_tail(ctx, -(int)w->to.cut))
 		return -1;

@@ -424,9 +424,9 @@ static __always_inline int idle_leg(struct xdp_md *ctx, struct work *w, struct p
 	return drop(PHX_VERDICT_STALE);
 }
 
-__noinline int leg_segment(struct xdp_md *ctx, __u32 index, __u32 at)
+static __always_inline int leg_segment(struct xdp_md *ctx, struct work *w, struct phx_flow *flow, __u32 index,
+				       __u32 at)
 {
-	STAGE(index);
 	struct phx_leg *leg = &flow->leg[at & (PHX_LEGS - 1)];
 	int active = flow->state == PHX_FLOW_OPEN && (flow->flags & PHX_FLOW_ACTIVE) && flow->active == at;
 	if (w->flags & TCP_RST)
@@ -494,7 +494,7 @@ __noinline int upstream_segment(struct xdp_md *ctx, __u32 index)
 		action = drop(PHX_VERDICT_TTL);
 	} else {
 		flow->seen_ns = w->now;
-		action = leg_segment(ctx, index, at);
+		action = leg_segment(ctx, w, flow, index, at);
 	}
 	unlock_flow(flow);
 	return action;
