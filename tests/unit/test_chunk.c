@@ -151,4 +151,12 @@ TEST(ends_where_the_daemon_ends_it)
 	CHECK_MSG(both > 30000, "only %u of 300000 were taken by both", both);
 }
 
+TEST(nothing_comes_behind_the_end)
+{
+	__u64 left = 0;
+	CHECK_INT(phx_chunk_byte(PHX_CHUNK_DONE, &left, '0'), PHX_CHUNK_REFUSED);
+	CHECK_INT(phx_chunk_byte(PHX_CHUNK_REFUSED, &left, '0'), PHX_CHUNK_REFUSED);
+	CHECK_INT(phx_chunk_byte(PHX_CHUNK_DATA, &left, '0'), PHX_CHUNK_REFUSED);
+}
+
 UNIT_MAIN

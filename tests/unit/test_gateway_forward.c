@@ -170,6 +170,15 @@ TEST(a_used_up_budget_drops_the_sample)
 	CHECK_INT(exchange->outcome, EXCHANGE_MEMORY);
 	exchange_destroy(exchange);
 	CHECK_INT(budget.used_bytes, 0);
+	exchange = exchange_create(&budget, 1 << 20);
+	snprintf(big, sizeof(big), "GET / HTTP/1.1\r\nHost: a\r\nX-Big: %06000d\r\n\r\n", 7);
+	struct http_head head;
+	http_head_init(&head, 0, 10);
+	CHECK_INT(http_head_parse(&head, big, strlen(big)), HTTP_PARSE_DONE);
+	CHECK(!exchange_add_fields(exchange, &exchange->request, &head, big));
+	CHECK_INT(exchange->outcome, EXCHANGE_MEMORY);
+	exchange_destroy(exchange);
+	CHECK_INT(budget.used_bytes, 0);
 	budget.max_bytes = 100;
 	CHECK(exchange_create(&budget, 1) == NULL);
 	CHECK_INT(budget.used_bytes, 0);

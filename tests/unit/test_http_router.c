@@ -115,4 +115,33 @@ TEST(long_paths_end_in_the_rest)
 	router_destroy(router);
 }
 
+/* The steps that the BPF programs take too, one by one. */
+static bool compares(const char *pattern, const char *path)
+{
+	struct phx_compare compare = {0};
+	for (const char *c = path; *c; c++)
+		phx_compare_byte(&compare, (__u8)pattern[compare.at], (__u8)*c);
+	return phx_compare_end(&compare, (__u8)pattern[compare.at]);
+}
+
+TEST(patterns_are_compared_byte_by_byte)
+{
+	CHECK(compares("api/users", "api/users"));
+	CHECK(!compares("api/users", "api/user"));
+	CHECK(!compares("api/users", "api/usersx"));
+	CHECK(!compares("api/users", "apx/users"));
+	CHECK(!compares("", "a"));
+	CHECK(compares("", ""));
+	CHECK(compares("users/\1/orders", "users/7/orders"));
+	CHECK(!compares("users/\1/orders", "users//orders"));
+	CHECK(!compares("users/\1/orders", "users/7"));
+	CHECK(compares("users/\1", "users/7"));
+	CHECK(!compares("users/\1", "users/"));
+	CHECK(!compares("users/\1", "users/7/"));
+	CHECK(compares("api/\2", "api/"));
+	CHECK(compares("api/\2", "api/x/y/z"));
+	CHECK(!compares("api/\2", "api"));
+	CHECK(compares("\1/\2", "a/b/c"));
+}
+
 UNIT_MAIN

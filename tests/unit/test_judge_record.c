@@ -139,6 +139,27 @@ TEST(tampering_is_found)
 		{"facts", "samples", "-1", "not complete"},
 		{"facts", "samples", "\"101\"", "not complete"},
 		{"facts", "synthetic", "200", "not complete"},
+		{"facts", "synthetic", "101", "not complete"}, /* then its mismatch is a synthetic one */
+		{"facts", "synthetic_mismatches", "2", "not complete"},
+		{"facts", "build_mismatches", "401", "not complete"},
+		{"facts", "build_synthetic", "401", "not complete"},
+		{"facts", "build_synthetic", "400", "not complete"},
+		{"facts", "build_synthetic_mismatches", "2", "not complete"},
+		{"facts", "weight_bp", "10001", "not complete"},
+		{"policy", "alpha", "\"0.01\"", "not complete"},
+		{NULL, "llr", "\"9.5\"", "llr"},
+		{NULL, "wilson_lower", "\"high\"", "wilson_lower"},
+		{NULL, "wilson_lower", "0.1", "wilson_lower"},
+		{NULL, "n", "\"101\"", "n"},
+		{"facts", "watch", "\"0\"", "not complete"},
+		{"facts", "watch", NULL, "not complete"},
+		{"facts", "samples", NULL, "not complete"},
+		{"facts", "weight_bp", NULL, "not complete"},
+		{NULL, "llr", "0", "llr"},
+		{NULL, "wilson_lower", "1", "wilson_lower"},
+		{"facts", "weight_bp", "99999999999", "not complete"},
+		{"policy", "min_samples", "-1", "not complete"},
+		{"policy", "min_samples", "\"100\"", "not complete"},
 		{"facts", "flags", "0", "action"},
 		{"policy", "promote_above_bp", "9950", "action"},
 		{"policy", "step_bp", "2000", "new weight"},
@@ -171,6 +192,70 @@ TEST(tampering_is_found)
 	CHECK_INT(record_replay(record, &why), RECORD_PERSON);
 	buf_fini(&why);
 	json_decref(record);
+}
+
+TEST(unknown_figures_say_nothing)
+{
+	json_t *record = promotion();
+	json_object_del(record, "llr");
+	json_object_set_new(record, "wilson_lower", json_null());
+	struct buf why = {0};
+	CHECK_INT(record_replay(record, &why), RECORD_SAME);
+	json_object_set_new(record, "llr", json_null());
+	json_object_set_new(within(record, "facts"), "watch", json_integer(0));
+	json_object_del(record, "wilson_lower");
+	json_object_del(record, "n");
+	CHECK_INT(record_replay(record, &why), RECORD_SAME);
+	buf_fini(&why);
+	json_decref(record);
+}
+
+/* The ledger has words of its own for what came of some decisions. */
+TEST(the_ledgers_words)
+{
+	struct arbiter_policy policy = arbiter_policy_default();
+	struct arbiter_facts bad = {.flags = READY,
+				    .weight_bp = 3000,
+				    .samples = 40,
+				    .mismatches = 20,
+				    .build_samples = 40,
+				    .build_mismatches = 20};
+	json_t *record = record_of(&policy, &bad);
+	struct buf why = {0};
+	CHECK_INT(record_replay(record, &why), RECORD_SAME);
+	/* on_failure: pause keeps the weight. */
+	json_object_set_new(record, "action", json_string("pause"));
+	json_object_set_new(record, "weight_new", json_real(0.3));
+	CHECK_MSG(record_replay(record, &why) == RECORD_SAME, "%s", buf_cstr(&why));
+	json_decref(record);
+	record = promotion();
+	json_object_set_new(record, "action", json_string("pause"));
+	CHECK_INT(record_replay(record, &why), RECORD_DIFFERS);
+	json_decref(record);
+	struct arbiter_facts few = {.flags = READY, .weight_bp = 3000, .samples = 3, .build_samples = 3};
+	record = record_of(&policy, &few);
+	CHECK_INT(record_replay(record, &why), RECORD_SAME);
+	json_object_set_new(record, "reason", json_string("because"));
+	CHECK_INT(record_replay(record, &why), RECORD_DIFFERS);
+	json_object_set_new(record, "action", json_string("complete"));
+	CHECK_INT(record_replay(record, &why), RECORD_DIFFERS);
+	json_decref(record);
+	/* A weight of 100 % set by hand: the arbiter holds, and the migration is complete. */
+	struct arbiter_facts whole = {.flags = READY, .weight_bp = 10000, .samples = 3, .build_samples = 3};
+	struct arbiter_decision d = arbiter_decide(&policy, &whole);
+	record = record_of(&policy, &whole);
+	json_object_set_new(record, "action", json_string("complete"));
+	json_object_set_new(record, "reason", json_string("seen at 100%"));
+	buf_reset(&why);
+	if (d.action == ARBITER_HOLD)
+		CHECK_MSG(record_replay(record, &why) == RECORD_SAME, "%s", buf_cstr(&why));
+	CHECK(d.action == ARBITER_HOLD || d.action == ARBITER_FINISH);
+	json_decref(record);
+	record = promotion();
+	json_object_set_new(record, "action", json_string("complete"));
+	CHECK_INT(record_replay(record, &why), RECORD_DIFFERS);
+	json_decref(record);
+	buf_fini(&why);
 }
 
 UNIT_MAIN

@@ -100,6 +100,9 @@ TEST(names)
 		{"POST", "/x", "a=b", 404, "POST body 4xx"},
 		{"PUT", "/x", "\"s\"", 0, "PUT string"},
 		{"POST", "/x", "{}", 500, "POST {} 5xx"},
+		{"POST", "/x", "{\"a\":2,\"\":1}", 200, "POST {, a} 2xx"},
+		{"GET", "", "", 200, "GET 2xx"},
+		{"GET", "/x", "", 1000, "GET"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct shape_input input =
@@ -109,6 +112,27 @@ TEST(names)
 		CHECK_STR(buf_cstr(&out), rows[i].name);
 		buf_fini(&out);
 	}
+}
+
+TEST(long_and_many_names_are_cut)
+{
+	char target[300] = "/x?";
+	memset(target + 3, 'n', sizeof(target) - 4);
+	struct buf out = {0};
+	struct shape_input input = input_of("GET", target, "", 200);
+	shape_describe(&input, &scratch, &out);
+	CHECK_STR(buf_cstr(&out), "GET ?... 2xx");
+	buf_reset(&out);
+	struct buf body = {0};
+	for (unsigned i = 0; i < 3 * SHAPE_QUERY_MAX; i++)
+		buf_printf(&body, "%c\"m%03u\":1", i ? ',' : '{', i);
+	buf_append_char(&body, '}');
+	input = input_of("POST", "/x", buf_cstr(&body), 200);
+	shape_describe(&input, &scratch, &out);
+	CHECK(out.len <= SHAPE_NAME_BYTES_MAX);
+	CHECK(strstr(buf_cstr(&out), "m000") && !strstr(buf_cstr(&out), "m099"));
+	buf_fini(&body);
+	buf_fini(&out);
 }
 
 /* Whatever comes: bounded time, bounded names. */
