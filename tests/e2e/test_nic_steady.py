@@ -4,6 +4,7 @@ nic steady: the main job. Keep-alive requests over two routes and four upstreams
 counted by the path that served it, the split exact, and a new weight, from wherever it comes, obeyed by the next
 request on connections that are open already.
 """
+import json
 import threading
 
 from lib import nic
@@ -11,7 +12,7 @@ from lib.case import Bench, check, equal, table, timeout
 from lib.lab import ROUTES, Checker, Lab, sites
 from lib.net import Client, wait_for
 from lib.nic import Count, gateway, right, share, site_routes
-from lib.process import Skip
+from lib.process import Skip, built
 
 SUBJECTS = ("phoenix",)
 REQUESTS = 100000
@@ -169,8 +170,13 @@ def test_bpftool_and_metrics_agree(env):
         for name, value in cpu["value"]["verdict"].items():
             by_cpu[name.lower()] = by_cpu.get(name.lower(), 0) + value
     told = {name.lower(): n for name, n in nic.verdicts(env.gw).items()}
+    maps = json.loads(env.lab.run("gateway", built("phoenixctl"), "maps", env.gw.pin_dir, "-o", "json"))
+    route, = [r for r in maps["routes"] if r["slot"] == slot]
+    equal((route["weight_bp"], route["legacy_requests"], route["modern_requests"]), (3000, total["legacy"], total["modern"]),
+          "phoenixctl maps against bpftool and /metrics")
     for name in ("request", "response"):
         equal(by_cpu[name], told[name], f"verdict {name}: bpftool against /metrics")
+        equal(maps["verdicts"][name], told[name], f"verdict {name}: phoenixctl maps against /metrics")
 
 
 def test_connection_close_is_the_daemons(env):
