@@ -415,11 +415,9 @@ __noinline int client_open(struct xdp_md *ctx, __u32 index)
 		return client_ack(ctx, w, config, flow, index);
 	if (active && !before(w->seq, flow->request_start) && before(w->seq, flow->request_end))
 		return request_piece(ctx, index);
-	if (before(w->seq, flow->request_start)) {
-		if (w->payload_len == 1 && w->seq == flow->request_start - 1 && !active)
-			return reply_client(ctx, w, flow, TCP_ACK, PHX_VERDICT_ACK_REPLY);
+	if (before(w->seq,
+		   flow->request_start)) /* it has not seen our ACK, or asks whether we are still here */
 		return reply_client(ctx, w, flow, TCP_ACK, PHX_VERDICT_ACK_REPLY);
-	}
 	if (active) {
 		if (w->seq != flow->request_end)
 			return drop(PHX_VERDICT_WAIT);

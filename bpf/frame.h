@@ -119,19 +119,37 @@ __noinline int parse(struct xdp_md *ctx)
 	return parse_copied(w);
 }
 
+enum option_result {
+	OPTION_TAKEN, /* it lies at *option; w->scan_at is behind it */
+	OPTION_PAD,
+	OPTIONS_OVER, /* or broken */
+};
+
+/* The TCP option at w->scan_at (RFC 9293 3.1). */
+static __always_inline int take_option(struct work *w, __u8 **option)
+{
+	__u32 at = w->scan_at;
+	if (at >= w->scan_end)
+		return OPTIONS_OVER;
+	*option = header(w, at);
+	__u8 kind = (*option)[0], len = (*option)[1];
+	w->scan_at = at + 1;
+	if (kind == 1)
+		return OPTION_PAD;
+	if (kind == 0 || len < 2 || at + len > w->scan_end)
+		return OPTIONS_OVER;
+	w->scan_at = at + len;
+	return OPTION_TAKEN;
+}
+
 static long option_step(__u32 i, struct work **argument)
 {
 	struct work *w = *argument;
-	__u32 at = w->scan_at, end = w->scan_end;
-	if (at >= end)
-		return 1;
-	__u8 *option = header(w, at);
+	__u8 *option;
+	int result = take_option(w, &option);
+	if (result != OPTION_TAKEN)
+		return result == OPTIONS_OVER;
 	__u8 kind = option[0], len = option[1];
-	w->scan_at++;
-	if (kind == 1)
-		return 0;
-	if (kind == 0 || len < 2 || at + len > end)
-		return 1;
 	if (kind == 2 && len == 4) {
 		w->mss = get16(option + 2);
 	} else if (kind == 3 && len == 3) {
@@ -140,7 +158,6 @@ static long option_step(__u32 i, struct work **argument)
 	} else if (kind == 4 && len == 2) {
 		w->sack = 1;
 	}
-	w->scan_at = at + len;
 	return 0;
 }
 
@@ -294,27 +311,20 @@ static __always_inline int store_headers(struct xdp_md *ctx, struct work *w, __u
 static long sack_step(__u32 i, struct work **argument)
 {
 	struct work *w = *argument;
-	__u32 at = w->scan_at, end = w->scan_end;
-	if (at >= end)
-		return 1;
 	if (w->edges) {
-		put32(header(w, at), get32(header(w, at)) + w->to.sack_delta);
+		__u8 *edge = header(w, w->scan_at);
+		put32(edge, get32(edge) + w->to.sack_delta);
 		w->edges--;
-		w->scan_at = at + 4;
+		w->scan_at += 4;
 		return 0;
 	}
-	__u8 *option = header(w, at);
-	__u8 kind = option[0], len = option[1];
-	w->scan_at++;
-	if (kind == 1)
-		return 0;
-	if (kind == 0 || len < 2 || at + len > end)
-		return 1;
-	if (kind == 5) {
-		w->edges = (len - 2) / 4;
-		w->scan_at = at + 2;
-	} else {
-		w->scan_at = at + len;
+	__u8 *option;
+	int result = take_option(w, &option);
+	if (result != OPTION_TAKEN)
+		return result == OPTIONS_OVER;
+	if (option[0] == 5) {
+		w->edges = (option[1] - 2) / 4;
+		w->scan_at -= option[1] - 2;
 	}
 	return 0;
 }

@@ -74,7 +74,6 @@
 	X(INVALID, "dropped: not acceptable on this flow (RFC 9293 3.10.7)")                                 \
 	X(BUSY, "dropped: another CPU holds the flow for too long")                                          \
 	X(TTL, "dropped: the hop limit is used up")                                                          \
-	X(NO_PATH, "dropped: no way to the next hop known")                                                  \
 	X(BAD_CHECKSUM, "passed: the checksum is not complete (an offload is on) or wrong")                  \
 	X(FAILED, "dropped: a helper of the kernel failed")
 
@@ -103,7 +102,6 @@
 	X(MTU, "the upstream takes smaller segments than the client was promised")                           \
 	X(UNFIT, "the upstream's responses need the daemon (they name hop-by-hop fields)")                   \
 	X(FULL, "no free port for another flow")                                                             \
-	X(LEGS, "the flow has a leg to as many upstreams as it can")                                         \
 	X(SYN_TIMEOUT, "the upstream did not answer the SYN")                                                \
 	X(LEG_LOST, "the upstream closed the leg before it had seen the request")                            \
 	X(FIN, "a FIN together with a request")                                                              \

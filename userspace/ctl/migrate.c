@@ -22,22 +22,6 @@
 #define LOOK_INTERVAL_MS    250
 #define LOOK_TIMEOUT_MS	    5000
 
-static int read_spec_text(const char *path, struct buf *text)
-{
-	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	char chunk[4096];
-	size_t n;
-	if (!file)
-		return -errno;
-	text->max = SPEC_TEXT_BYTES_MAX;
-	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
-		buf_append(text, chunk, n);
-	int err = ferror(file) ? -EIO : text->failed ? -EFBIG : 0;
-	if (file != stdin)
-		fclose(file);
-	return err;
-}
-
 /* The folder that the spec lies in. */
 static char *folder_of(const char *path)
 {
@@ -53,7 +37,7 @@ static char *folder_of(const char *path)
 static int load_spec(struct ctl *ctl, const char *path, struct spec **spec)
 {
 	struct buf text = {0}, lines = {0};
-	int err = read_spec_text(path, &text);
+	int err = talk_read_text(path, SPEC_TEXT_BYTES_MAX, &text);
 	if (err) {
 		talk_error(ctl, "cannot read %s: %s", path,
 			   err == -EFBIG ? "larger than the limit of 16 MiB" : strerror(-err));

@@ -64,23 +64,6 @@ int run_route_ls(struct ctl *ctl, const struct ctl_line *line)
 	return talk_write(ctl, &out);
 }
 
-static int read_text(const char *path, struct buf *text)
-{
-	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-	char chunk[4096];
-	size_t n;
-
-	if (!file)
-		return -errno;
-	text->max = ROUTE_BYTES_MAX;
-	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
-		buf_append(text, chunk, n);
-	int rc = ferror(file) ? -EIO : text->failed ? -EFBIG : 0;
-	if (file != stdin)
-		fclose(file);
-	return rc;
-}
-
 /* The route that --id, --path, … describe, as the text of a file would. CTL_DONE or CTL_USAGE. */
 static int text_from_options(const struct ctl *ctl, const struct ctl_line *line, struct buf *text)
 {
@@ -149,7 +132,7 @@ int run_route_add(struct ctl *ctl, const struct ctl_line *line)
 				talk_error(ctl, "give a FILE or options that describe the route, not both");
 				return CTL_USAGE;
 			}
-		int rc = read_text(file, &text);
+		int rc = talk_read_text(file, ROUTE_BYTES_MAX, &text);
 		if (rc < 0) {
 			talk_error(ctl, "cannot read %s: %s", file,
 				   rc == -EFBIG ? "larger than the limit of 1 MiB" : strerror(-rc));

@@ -4,9 +4,11 @@
 #include "config_report.h"
 #include "ctl/field.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void talk(const struct ctl *ctl, const char *prefix, enum tint tint, const char *format, va_list args)
 {
@@ -135,4 +137,20 @@ json_t *talk_reason(const struct ctl_line *line)
 	if (line->options[OPTION_REASON])
 		json_object_set_new(body, "reason", json_string(line->options[OPTION_REASON]));
 	return body;
+}
+
+int talk_read_text(const char *path, size_t max_bytes, struct buf *text)
+{
+	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+	char chunk[4096];
+	size_t n;
+	if (!file)
+		return -errno;
+	text->max = max_bytes;
+	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+		buf_append(text, chunk, n);
+	int err = ferror(file) ? -EIO : text->failed ? -EFBIG : 0;
+	if (file != stdin)
+		fclose(file);
+	return err;
 }

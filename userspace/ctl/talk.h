@@ -32,6 +32,8 @@ int talk_request(const struct ctl *ctl, const char *what, const char *method, co
  * nearest known one. */
 int talk_route(const struct ctl *ctl, const char *what, const char *method, const char *format,
 	       const char *route, const json_t *body, json_t **out);
+/* Appends a file's text, or stdin's for "-", to `text`. 0; -EFBIG when it is over max_bytes; -errno. */
+int talk_read_text(const char *path, size_t max_bytes, struct buf *text);
 /* {"reason": …}, or {} without one. New reference. */
 json_t *talk_reason(const struct ctl_line *line);
 
