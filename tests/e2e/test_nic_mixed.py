@@ -65,20 +65,28 @@ def seen(message):
     return (message.status, fields, message.body, [i.status for i in message.interim])
 
 
-def talk(env, address, pieces, answers, method="GET", pause_s=0.0, around=True):
-    """A plain request, then these bytes, then a plain request; what came back, or how it ended."""
+def talk(env, address, pieces, answers, method="GET", pause_s=0.0, around=True, farewells=None):
+    """
+    A plain request, then these bytes, then a plain request; what came back, or how it ended. `farewells` gets, for
+    each answer, whether it said that the connection ends with it.
+    """
     out = []
+
+    def heard(message):
+        out.append(seen(message))
+        if farewells is not None:
+            farewells.append("close" in message.get("connection", "").lower())
     client = connect(env, address)
     try:
         if around:
             client.send(PLAIN % 1)
-            out.append(seen(client.response()))
+            heard(client.response())
         client.send_tolerant(*pieces, pause_s=pause_s)
         for i in range(answers):
-            out.append(seen(client.response(method if i == 0 else "GET")))
+            heard(client.response(method if i == 0 else "GET"))
         if around:
             if client.send_tolerant(PLAIN % 2):
-                out.append(seen(client.response()))
+                heard(client.response())
     except Cut as cut:
         out.append("cut" if cut.partial else "closed")
     except Malformed as error:
@@ -234,9 +242,19 @@ def test_answer_to_upload(env, row):
     data = b"POST /odd/" + kind.encode() + H + b"X-Number: 7\r\nContent-Length: %d\r\n\r\n" % size + b"u" * size
     for sink in env.odd:
         sink.forget()
-    got, want = (talk(env, g.address, [data], 1, method="POST") for g in (env.gw, env.plain))
+    said = [], []
+    got, want = (talk(env, g.address, [data], 1, method="POST", farewells=f) for g, f in zip((env.gw, env.plain), said))
     equal(got[0], want[0], "the plain request before")
-    if kind != "early-close":
+    if kind == "early":
+        # How much of the body was read when the answer came is a matter of moments. Where it was not all of it,
+        # the daemon ends the connection with this answer (it cannot be trusted to be in step), and says so in it.
+        equal(got[1], want[1], "the early answer")
+        for talked, farewells in zip((got, want), said):
+            if farewells[1]:
+                equal(talked[2:], ["closed"], "what follows a farewell")
+            else:
+                equal([(x[0], x[2]) for x in talked[2:]], [(200, talked[0][2])], "the plain request after")
+    elif kind != "early-close":
         equal(got, want, "the conversation")
     for sink in env.odd:
         equal([str(r) for r in sink.refused if not isinstance(r, Cut)], [], "what the upstream took for no HTTP")
