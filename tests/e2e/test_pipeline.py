@@ -44,6 +44,10 @@ def test_one_command_to_the_end(env):
           ("complete", "Migration Complete", "complete", True))
     equal(set(stages_of(item).values()), {"done"})
     rig.one_process("whole")
+    brief = [m for m in rig.admin.json("/admin/status")["migrations"] if m["id"] == "whole"]
+    equal([(m["stage"], m["headline"], m["over"], m["error"], m["last_line"]) for m in brief],
+          [("complete", "Migration Complete", True, None, "Migration Complete")], "in the status")
+    equal(brief[0]["log_number"], item["log"][-1]["number"])
     route = rig.admin.route("whole")
     equal((route["weight"]["wanted"], route["weight"]["set"]), (1.0, 1.0))
     check(route["synthetic"]["requests"] > 60, route["synthetic"])

@@ -23,9 +23,10 @@
 #include "control/control.h"
 #include "pipeline/spec.h"
 
-#define PIPELINE_ROLLOUTS_MAX 256
-#define PIPELINE_ACTIVE_MAX   8 /* between verify and complete */
-#define PIPELINE_LINES_MAX    400
+#define PIPELINE_ROLLOUTS_MAX	256
+#define PIPELINE_ACTIVE_MAX	8 /* between verify and complete */
+#define PIPELINE_LINES_MAX	400
+#define PIPELINE_BRIEF_OVER_MAX 20
 
 struct pipeline;
 
@@ -56,5 +57,7 @@ int pipeline_delete(struct pipeline *pipeline, const char *id, const char *who, 
  * `since`: only log lines with a greater number. */
 json_t *pipeline_view(struct pipeline *pipeline, const char *id, uint64_t since);
 json_t *pipeline_view_all(struct pipeline *pipeline);
+/* All that are under way and the last PIPELINE_BRIEF_OVER_MAX of the others, in a few words each. */
+json_t *pipeline_view_brief(struct pipeline *pipeline);
 
 #endif

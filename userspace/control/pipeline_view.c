@@ -123,6 +123,44 @@ json_t *pipeline_view(struct pipeline *pipeline, const char *id, uint64_t since)
 	return r ? view(r, true, since) : NULL;
 }
 
+/* For the first page: what it needs to say how each one stands, and whether there are lines to fetch. */
+static json_t *brief(const struct rollout *r)
+{
+	struct buf headline = {0}, detail = {0};
+	const char *state = stand(r, &headline, &detail);
+	const struct log_line *last =
+		r->count ? &r->lines[(r->first + r->count - 1) % PIPELINE_LINES_MAX] : NULL;
+	bool failed = r->stage == STAGE_UNDO || r->stage == STAGE_ROLLED_BACK;
+	json_t *json = json_pack(
+		"{s:s, s:s, s:i, s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "id", r->id,
+		"route", r->id, "attempt", (int)r->number, "state", state, "stage", stage_word(r->stage),
+		"headline", json_text(buf_slice(&headline)), "detail", json_text(buf_slice(&detail)), "over",
+		!rollout_is_active(r), "since", json_time(r->stage_wall_ns), "created_at",
+		json_time(r->created_wall_ns), "by", json_text(slice_str(r->by)), "failed_in",
+		failed ? json_string(stage_word(r->failed_in)) : json_null(), "error",
+		json_text_or_null(r->reason), "log_number", (json_int_t)r->next_line, "last_line",
+		json_text_or_null(last ? last->text : NULL));
+	buf_fini(&headline);
+	buf_fini(&detail);
+	return json;
+}
+
+json_t *pipeline_view_brief(struct pipeline *pipeline)
+{
+	json_t *list = json_array();
+	size_t over = 0, room = PIPELINE_BRIEF_OVER_MAX;
+	if (!pipeline)
+		return list;
+	for (struct list *link = pipeline->rollouts.next; link != &pipeline->rollouts; link = link->next)
+		over += !rollout_is_active(container_of(link, struct rollout, link));
+	for (struct list *link = pipeline->rollouts.next; link != &pipeline->rollouts; link = link->next) {
+		struct rollout *r = container_of(link, struct rollout, link);
+		if (rollout_is_active(r) || over-- <= room)
+			json_array_append_new(list, brief(r));
+	}
+	return list;
+}
+
 json_t *pipeline_view_all(struct pipeline *pipeline)
 {
 	json_t *list = json_array();

@@ -10,6 +10,7 @@
 #include "control/datapath.h"
 #include "control/engine_internal.h"
 #include "control/ledger.h"
+#include "control/pipeline.h"
 #include "control/series.h"
 #include "control/value.h"
 
@@ -411,6 +412,7 @@ static json_t *status_json(struct control *control)
 	control_headline(control, &headline);
 	add(json, "headline", text_of(&headline));
 	add(json, "totals", totals_json(control, errors));
+	add(json, "migrations", pipeline_view_brief(control->pipeline));
 	return json;
 }
 
