@@ -10,58 +10,16 @@
  * with generation and step, before anything is counted, and once more before an example is kept. The step is
  * not told to this file, it is read from the policy itself: there is no moment at which the two disagree.
  */
-#include "control/facts.h"
+#include "control/facts_internal.h"
 
 #include "base/list.h"
 #include "base/log.h"
-#include "control/diversity.h"
-#include "control/example.h"
-#include "control/noise.h"
-#include "control/samples.h"
-#include "judge/shape.h"
-#include "judge/statistics.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
-
-struct facts_route {
-	uint32_t generation;
-	struct definition *definition;
-	struct likelihood likelihood;
-	struct facts_view view;
-	uint64_t queue_full_before; /* of the slot's counter, when the step began */
-	uint64_t queue_full_at_mount;
-	bool dirty;
-	struct difference_set differences;
-	struct shape_table shapes; /* of this step */
-	struct split_keys keys;	   /* of this step */
-	struct noise noise;
-	struct sample_set samples;
-};
-
-struct facts {
-	struct exchange_sink sink;
-	const struct policy *policy;
-	struct exchange *_Atomic stack;
-	_Atomic uint32_t queued;
-	_Atomic uint64_t *queue_full; /* by slot */
-	_Atomic bool stopping;
-	sem_t wake;
-	pthread_t thread;
-	uint8_t shape_key[SIPHASH_KEY_SIZE];
-
-	pthread_mutex_t lock; /* of everything below, between the comparer and the control thread */
-	struct facts_route **routes;
-	uint32_t *dirty;
-	size_t dirty_count;
-	uint64_t example_bytes, sample_bytes;
-	bool noise_news; /* what some route proposes changed */
-};
 
 const char *facts_reason_word(unsigned reason)
 {
@@ -72,20 +30,6 @@ const char *facts_reason_word(unsigned reason)
 		return compare_reason_word(COMPARE_REASON_TOO_COMPLEX);
 	default:
 		return exchange_outcome_word((enum exchange_outcome)reason);
-	}
-}
-
-static unsigned reason_of(enum compare_reason reason)
-{
-	switch (reason) {
-	case COMPARE_REASON_UNKNOWN_ENCODING:
-		return FACTS_UNKNOWN_ENCODING;
-	case COMPARE_REASON_TOO_COMPLEX:
-		return FACTS_TOO_COMPLEX;
-	case COMPARE_REASON_OVER_CAP:
-		return EXCHANGE_BODY_OVER_CAP;
-	default:
-		return EXCHANGE_MEMORY;
 	}
 }
 
@@ -140,7 +84,7 @@ static struct facts_route *find(struct facts *facts, uint32_t slot)
 	return route;
 }
 
-static struct facts_route *find_current(struct facts *facts, const struct exchange *exchange)
+struct facts_route *facts_find_current(struct facts *facts, const struct exchange *exchange)
 {
 	struct facts_route *route = find(facts, exchange->slot);
 	if (!route || route->generation != exchange->generation)
@@ -152,7 +96,7 @@ static struct facts_route *find_current(struct facts *facts, const struct exchan
 	return route;
 }
 
-static void mark_dirty(struct facts *facts, struct facts_route *route, uint32_t slot)
+void facts_mark_dirty(struct facts *facts, struct facts_route *route, uint32_t slot)
 {
 	if (!route->dirty) {
 		route->dirty = true;
@@ -160,278 +104,13 @@ static void mark_dirty(struct facts *facts, struct facts_route *route, uint32_t 
 	}
 }
 
-static void count_sample(struct facts_route *route, const struct exchange *exchange, bool mismatch)
-{
-	bool synthetic = exchange->synthetic;
-	struct facts_counts *both[] = {&route->view.now, &route->view.total};
-	for (unsigned i = 0; i < 2; i++) {
-		both[i]->samples++;
-		both[i]->mismatches += mismatch;
-		both[i]->synthetic += synthetic;
-		both[i]->synthetic_mismatches += synthetic && mismatch;
-	}
-	route->view.build_samples++;
-	route->view.build_mismatches += mismatch;
-	route->view.build_synthetic += synthetic;
-	route->view.build_synthetic_mismatches += synthetic && mismatch;
-	route->view.watch = cusum_step(route->view.watch, route->likelihood, mismatch);
-}
-
-static void count_not_comparable(struct facts_route *route, unsigned reason)
-{
-	route->view.now.not_comparable[reason]++;
-	route->view.total.not_comparable[reason]++;
-}
-
-/* --- the comparer --------------------------------------------------------------------------------------- */
-
-struct comparer {
-	struct facts *facts;
-	struct compare_scratch *scratch;
-	struct json_tokens tokens; /* for shapes */
-	struct compare_result result;
-	struct compare_result control; /* legacy against legacy */
-};
-
-static struct compare_message message_of(const struct exchange *exchange,
-					 const struct exchange_message *message)
-{
-	return (struct compare_message){
-		.status = message->status,
-		.fields = message->fields,
-		.field_count = message->field_count,
-		.body = buf_slice(&message->body),
-		.is_head = exchange->method == PHX_METHOD_HEAD,
-	};
-}
-
-/* What is to be counted about one exchange. */
-struct finding {
-	bool comparable, mismatch;
-	unsigned reason;   /* when not comparable */
-	const char *whole; /* the exchange as a whole differs: kind of the one difference */
-};
-
-/* A shadow that failed where the served side was fine is a mismatch, and so is modern failing live. */
-static struct finding judge(struct comparer *comparer, struct exchange *exchange,
-			    struct definition *definition)
-{
-	enum exchange_outcome outcome = exchange->outcome;
-	compare_result_init(&comparer->result);
-	if (exchange_outcome_is_mismatch(outcome))
-		return (struct finding){true, true, 0, exchange_outcome_word(outcome)};
-	if (outcome != EXCHANGE_COMPARABLE)
-		return (struct finding){false, false, outcome, NULL};
-	struct compare_message legacy = message_of(exchange, exchange_response(exchange, PHX_LEGACY));
-	struct compare_message modern = message_of(exchange, exchange_response(exchange, PHX_MODERN));
-	compare_messages(definition->plan, comparer->scratch, &legacy, &modern, &comparer->result);
-	if (comparer->result.verdict == COMPARE_NOT_COMPARABLE)
-		return (struct finding){false, false, reason_of(comparer->result.reason), NULL};
-	return (struct finding){true, comparer->result.verdict == COMPARE_MISMATCH, 0, NULL};
-}
-
-/* Which of the kept differences should become an example, and which of them the smallest one: bits. */
-struct wanted {
-	uint32_t shown, smallest;
-};
-
-static void want(struct wanted *wanted, uint32_t i, const struct difference_group *group,
-		 const struct exchange *exchange)
-{
-	if (difference_group_wants(group, exchange->wall_ns))
-		wanted->shown |= 1u << i;
-	if (difference_group_wants_smallest(group, example_size(exchange)))
-		wanted->smallest |= 1u << i;
-}
-
-static void count_differences(struct comparer *comparer, struct facts_route *route, struct exchange *exchange,
-			      const struct finding *finding, struct wanted *wanted)
-{
-	struct difference_set *set = &route->differences;
-	struct compare_result *result = &comparer->result;
-	uint64_t bits[DIFFERENCE_GROUPS_MAX / 64] = {0};
-	uint32_t counted = 0;
-	if (finding->whole) {
-		int group = difference_set_count(set, SLICE("response"), finding->whole, false,
-						 exchange->step, exchange->wall_ns);
-		if (group >= 0) {
-			bits[group / 64] |= UINT64_C(1) << (group % 64);
-			want(wanted, 0, set->groups[group], exchange);
-		} else {
-			set->signatures_lost++;
-			return;
-		}
-		difference_set_sign(set, bits);
-		return;
-	}
-	for (uint32_t i = 0; i < result->kept; i++) {
-		const struct compare_difference *d = &result->differences[i];
-		int group = difference_set_count(set, d->general, compare_kind_word(d->kind), d->ignored,
-						 exchange->step, exchange->wall_ns);
-		if (group < 0)
-			continue;
-		want(wanted, i, set->groups[group], exchange);
-		if (!d->ignored) {
-			bits[group / 64] |= UINT64_C(1) << (group % 64);
-			counted++;
-		}
-	}
-	/* A mismatch of which only a part is known must not be taken for one that can be silenced. */
-	if (finding->mismatch && counted == result->different)
-		difference_set_sign(set, bits);
-	else if (finding->mismatch)
-		set->signatures_lost++;
-}
-
-/* Makes the example outside the lock; the group may be gone when it is done. */
-static void keep_example(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
-			 const struct compare_difference *d, const char *kind, enum example_purpose purpose)
-{
-	struct facts *facts = comparer->facts;
-	size_t bytes = 0;
-	json_t *example = example_make(definition->plan, comparer->scratch, exchange, d, purpose, &bytes);
-	if (!example)
-		return;
-	pthread_mutex_lock(&facts->lock);
-	struct facts_route *route = find_current(facts, exchange);
-	struct difference_group *group =
-		route ? difference_set_find(&route->differences, d->general, kind) : NULL;
-	if (group && facts->example_bytes + bytes <= FACTS_EXAMPLE_BYTES_MAX) {
-		int64_t grown = purpose == EXAMPLE_CASE
-					? difference_group_keep_smallest(group, example, bytes,
-									 example_size(exchange))
-					: difference_group_keep(group, example, bytes, exchange->wall_ns);
-		facts->example_bytes += (uint64_t)grown;
-		example = NULL;
-	}
-	pthread_mutex_unlock(&facts->lock);
-	json_decref(example);
-}
-
-static void keep_examples(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
-			  const struct finding *finding, const struct wanted *wanted)
-{
-	struct compare_difference whole = {
-		.pointer = SLICE("response"),
-		.general = SLICE("response"),
-		.legacy = example_side_word(exchange, PHX_LEGACY),
-		.modern = example_side_word(exchange, PHX_MODERN),
-	};
-	for (uint32_t i = 0; i < COMPARE_DIFFERENCES_MAX; i++) {
-		const struct compare_difference *d =
-			finding->whole ? &whole : &comparer->result.differences[i];
-		const char *kind = finding->whole ? finding->whole : compare_kind_word(d->kind);
-		if (wanted->shown >> i & 1)
-			keep_example(comparer, exchange, definition, d, kind, EXAMPLE_SHOWN);
-		if (wanted->smallest >> i & 1)
-			keep_example(comparer, exchange, definition, d, kind, EXAMPLE_CASE);
-	}
-}
-
-/* Legacy's two answers, when it was asked twice. */
-static void judge_control(struct comparer *comparer, struct exchange *exchange, struct definition *definition)
-{
-	struct compare_message first = message_of(exchange, exchange_response(exchange, PHX_LEGACY));
-	struct compare_message second = message_of(exchange, &exchange->control);
-	compare_messages(definition->plan, comparer->scratch, &first, &second, &comparer->control);
-}
-
-/* What is known about an exchange when it is counted. */
-struct taken {
-	struct finding finding;
-	uint64_t shape;
-	struct buf shape_name; /* empty when the shape is known already */
-	bool control;
-};
-
-/* Under the lock. */
-static void count_all(struct comparer *comparer, struct facts_route *route, struct exchange *exchange,
-		      struct taken *taken, struct wanted *wanted)
-{
-	const struct finding *finding = &taken->finding;
-	if (taken->control)
-		comparer->facts->noise_news |=
-			noise_count(&route->noise, &comparer->control, exchange->step, exchange->wall_ns);
-	if (!finding->comparable) {
-		count_not_comparable(route, finding->reason);
-		return;
-	}
-	count_sample(route, exchange, finding->mismatch);
-	shape_table_count(&route->shapes, taken->shape, buf_cstr(&taken->shape_name), finding->mismatch);
-	split_keys_count(&route->keys, exchange->split_hash, exchange->side);
-	count_differences(comparer, route, exchange, finding, wanted);
-}
-
-static void keep_sample(struct comparer *comparer, struct exchange *exchange, struct definition *definition,
-			int place)
-{
-	struct facts *facts = comparer->facts;
-	size_t bytes = 0;
-	json_t *sample = example_make_request(definition->plan, comparer->scratch, exchange, &bytes);
-	pthread_mutex_lock(&facts->lock);
-	struct facts_route *route = find_current(facts, exchange);
-	if (route && sample) {
-		sample_set_keep(&route->samples, place, sample, bytes, &facts->sample_bytes);
-		sample = NULL;
-	}
-	pthread_mutex_unlock(&facts->lock);
-	json_decref(sample);
-}
-
-static void take_in(struct comparer *comparer, struct exchange *exchange)
-{
-	struct facts *facts = comparer->facts;
-	struct definition *definition = NULL;
-	struct shape_input input = {
-		.method = buf_slice(&exchange->method_name),
-		.target = buf_slice(&exchange->target),
-		.body = buf_slice(&exchange->request.body),
-		.status = exchange->served.status,
-	};
-	struct taken taken = {.shape = shape_hash(&input, facts->shape_key, &comparer->tokens)};
-	bool known = true;
-	pthread_mutex_lock(&facts->lock);
-	struct facts_route *route = find_current(facts, exchange);
-	if (route) {
-		definition = definition_get(route->definition);
-		known = shape_table_knows(&route->shapes, taken.shape);
-	}
-	pthread_mutex_unlock(&facts->lock);
-	if (!definition)
-		return;
-	if (!known)
-		shape_describe(&input, &comparer->tokens, &taken.shape_name);
-	taken.finding = judge(comparer, exchange, definition);
-	taken.control = taken.finding.comparable && exchange->control.status > 0;
-	if (taken.control)
-		judge_control(comparer, exchange, definition);
-
-	struct wanted wanted = {0};
-	int place = -1;
-	pthread_mutex_lock(&facts->lock);
-	route = find_current(facts, exchange);
-	if (route) {
-		count_all(comparer, route, exchange, &taken, &wanted);
-		if (taken.finding.comparable)
-			place = sample_set_place(&route->samples, exchange);
-		mark_dirty(facts, route, exchange->slot);
-	}
-	pthread_mutex_unlock(&facts->lock);
-	if (wanted.shown | wanted.smallest)
-		keep_examples(comparer, exchange, definition, &taken.finding, &wanted);
-	if (place >= 0)
-		keep_sample(comparer, exchange, definition, place);
-	buf_fini(&taken.shape_name);
-	compare_result_fini(&comparer->result);
-	compare_result_fini(&comparer->control);
-	definition_put(definition);
-}
+/* --- the comparer's thread ------------------------------------------------------------------------------ */
 
 static void *run(void *argument)
 {
 	struct facts *facts = argument;
-	struct comparer comparer = {.facts = facts, .scratch = compare_scratch_create()};
-	if (!comparer.scratch)
+	struct comparer comparer;
+	if (!comparer_init(&comparer, facts))
 		log_error("facts",
 			  "no memory to compare with: every sample will be shed; restart with more memory");
 	while (!atomic_load(&facts->stopping)) {
@@ -450,14 +129,13 @@ static void *run(void *argument)
 		while (oldest) {
 			struct exchange *next = oldest->next;
 			if (comparer.scratch && !atomic_load(&facts->stopping))
-				take_in(&comparer, oldest);
+				comparer_take_in(&comparer, oldest);
 			exchange_destroy(oldest);
 			atomic_fetch_sub(&facts->queued, 1);
 			oldest = next;
 		}
 	}
-	compare_scratch_destroy(comparer.scratch);
-	json_tokens_fini(&comparer.tokens);
+	comparer_fini(&comparer);
 	return NULL;
 }
 
