@@ -92,13 +92,19 @@ static double rate_between(const struct reading *from, const struct reading *to,
 	return (double)(to->requests[side] - from->requests[side]) * 1e9 / (double)(to->at_ns - from->at_ns);
 }
 
+void series_begin(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns)
+{
+	take(&series->last, stats, now_ns);
+	series->recent = series->older = series->last;
+}
+
 void series_add(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns,
 		uint64_t wall_ns, uint32_t weight_bp, uint64_t samples, uint64_t mismatches)
 {
 	struct reading now;
 	take(&now, stats, now_ns);
 	if (!series->last.at_ns) {
-		/* Made when traffic was first seen: it counts from nothing, as of one interval ago. */
+		/* Made when traffic was first seen. */
 		series->last.at_ns = now_ns - SERIES_INTERVAL_MS * NS_PER_MS;
 		series->recent.at_ns = series->older.at_ns = series->last.at_ns;
 	}

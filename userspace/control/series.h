@@ -37,7 +37,13 @@ struct series;
 /* `points` false: only the recent figures are kept. NULL when out of memory. */
 struct series *series_create(bool points);
 void series_destroy(struct series *series);
-/* Takes a reading; `stats` are the counters now, of this route. */
+/* What was counted until now is not of this series: a daemon before this one has served it. First of all
+ * calls. */
+void series_begin(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns);
+/*
+ * Takes a reading; `stats` are the counters now, of this route. The first one counts from nothing, as of one
+ * interval ago, when the series was not begun with other counters.
+ */
 void series_add(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns,
 		uint64_t wall_ns, uint32_t weight_bp, uint64_t samples, uint64_t mismatches);
 struct series_recent series_recent(const struct series *series, enum phx_side side);
