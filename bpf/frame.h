@@ -357,7 +357,8 @@ static __always_inline __u64 rewrite_ip(struct work *w)
 		ip[8] = w->ttl - 1;
 		put16(ip + 2, get16(ip + 2) - to->cut);
 		if (to->may_fragment) {
-			put16(ip + 4, to->seq >> 8); /* an id for the fragments (RFC 6864) */
+			/* An id for the fragments (RFC 6864): who is cut is longer than 256 bytes. */
+			put16(ip + 4, to->seq >> 8);
 			put16(ip + 6, 0);
 		}
 		put_raw16(ip + 10, 0);

@@ -95,18 +95,18 @@ __noinline int too_big_for_upstream(struct xdp_md *ctx, __u32 index)
 	STAGE(index);
 	if (!lock_flow(flow))
 		return drop(PHX_VERDICT_BUSY);
-	int action = drop(PHX_VERDICT_INVALID);
+	int action = XDP_DROP, verdict = PHX_VERDICT_INVALID;
 	struct phx_leg *leg = active_leg(flow);
 	if (flow->state == PHX_FLOW_OPEN && leg->state == PHX_LEG_OPEN && leg->port == w->dport &&
 	    !before(w->seq, leg->snd_una) && !after(w->seq, leg->snd_nxt)) {
 		toward_client(w, flow, leg);
 		w->to.seq = w->seq - leg->up_delta;
-		action = done(send_quoted(ctx, w, &flow->key.client, &flow->key.gateway,
-					  flow->key.client_port, flow->key.gateway_port),
-			      PHX_VERDICT_ICMP);
+		action = send_quoted(ctx, w, &flow->key.client, &flow->key.gateway, flow->key.client_port,
+				     flow->key.gateway_port);
+		verdict = PHX_VERDICT_ICMP;
 	}
 	unlock_flow(flow);
-	return action;
+	return done(action, verdict);
 }
 
 /* An ICMP message to one of our addresses. */

@@ -215,6 +215,14 @@ static void put_upstreams(void)
 	}
 }
 
+static void empty_narrow(void)
+{
+	struct phx_addr client;
+	int fd = bpf_map__fd(rig.skeleton->maps.phx_narrow);
+	while (bpf_map_get_next_key(fd, NULL, &client) == 0)
+		bpf_map_delete_elem(fd, &client);
+}
+
 static void empty_ports(void)
 {
 	struct phx_flow_key key;
@@ -234,6 +242,7 @@ void rig_reset(bool v6)
 	memset(rig.stats, 0, 64 * sizeof(*rig.stats));
 	memset(rig.cursors, 0, 64 * sizeof(*rig.cursors));
 	empty_ports();
+	empty_narrow();
 	uint32_t table = rig.config->table;
 	*rig.config = (struct phx_config){
 		.abi = PHX_ABI,

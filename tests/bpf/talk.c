@@ -123,6 +123,7 @@ const char *talk_read(const uint8_t *frame, size_t len, struct seen *out)
 		out->ttl = ip[8];
 		out->tos = ip[1];
 		out->id = get16(ip + 4);
+		out->may_be_cut = !(ip[6] & 0x40);
 		out->src.word[2] = out->dst.word[2] = htonl(0xffff);
 		memcpy(&out->src.word[3], ip + 12, 4);
 		memcpy(&out->dst.word[3], ip + 16, 4);
@@ -396,7 +397,9 @@ static void check_passed_on(struct talk *t, const struct packet *packet, const s
 		   in->payload_len - expect->cut);
 	same(t, "the hop limit", out->ttl, in->ttl - 1u);
 	same(t, "the traffic class", out->tos, in->tos);
-	same(t, "the IP id", out->id, in->id);
+	same(t, "fragments are allowed", out->may_be_cut, expect->may_be_cut);
+	if (!expect->may_be_cut)
+		same(t, "the IP id", out->id, in->id);
 }
 
 static void check_syn_options(struct talk *t, const struct seen *out, uint16_t mss, bool sack, bool scale)

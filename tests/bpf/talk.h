@@ -67,6 +67,8 @@ struct expect {
 	const char *text; /* OWN: payload */
 	size_t len;
 	uint32_t window; /* OWN; 0: the gateway's or the client's, by `to` */
+	bool may_be_cut; /* PASSED_ON, IPv4: routers may fragment it, so it has an id of its own (RFC
+			    6864 4.1) */
 	bool any_text;	 /* OWN: the payload is looked at by the script */
 	bool no_window;	 /* OWN: a reset, window 0 */
 	bool no_ack;	 /* OWN: the ACK field is 0 and ACK is not set */
@@ -110,6 +112,7 @@ struct seen {
 	struct phx_addr src, dst;
 	uint8_t ttl, tos;
 	uint16_t id;
+	bool may_be_cut; /* IPv4: DF is not set */
 	uint16_t sport, dport, window;
 	uint32_t seq, ack;
 	uint8_t flags;
