@@ -3,7 +3,7 @@
  * scenario: see scenario.h. The file is read once, with every mistake that could show later; what is left for
  * each request is to pick one by weight and to fill in its templates.
  */
-#include "scenario.h"
+#include "scenario_internal.h"
 
 #include "config_report.h"
 #include "config_value.h"
@@ -16,10 +16,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define VALUES_MAX 100000
-
-__attribute__((format(printf, 2, 3))) static int scenario_error(const struct scenario *s, const char *format,
-								...)
+int scenario_error(const struct scenario *s, const char *format, ...)
 {
 	va_list args;
 	fprintf(stderr, "%s: error: ", s->file);
@@ -31,7 +28,7 @@ __attribute__((format(printf, 2, 3))) static int scenario_error(const struct sce
 }
 
 /* -EINVAL with the sentence in `why`, which is freed; other errors go through. */
-static int explain(const struct scenario *s, const char *where, int err, struct buf *why)
+int scenario_explain(const struct scenario *s, const char *where, int err, struct buf *why)
 {
 	if (err == -EINVAL)
 		scenario_error(s, "%s: %s", where, buf_cstr(why));
@@ -40,8 +37,8 @@ static int explain(const struct scenario *s, const char *where, int err, struct 
 }
 
 /* The keys of an object must be among `allowed` (a list with a NULL at its end). */
-static int check_keys(const struct scenario *s, const json_t *object, const char *where,
-		      const char *const *allowed)
+int scenario_check_keys(const struct scenario *s, const json_t *object, const char *where,
+			const char *const *allowed)
 {
 	const char *key;
 	json_t *value;
@@ -80,248 +77,6 @@ void scenario_fini(struct scenario *s)
 	}
 	free(s->requests);
 	json_decref(s->document);
-}
-
-/* --- variables ----------------------------------------------------------------------------------------- */
-
-/* Values go into paths, fields and JSON strings alike, so only what needs no escaping in any of them. */
-static bool value_is_plain(const char *value)
-{
-	for (; *value; value++) {
-		if (*value <= ' ' || *value >= 0x7f || *value == '"' || *value == '\\')
-			return false;
-	}
-	return true;
-}
-
-static int read_range(struct scenario *s, struct variable *v, json_t *value)
-{
-	json_int_t last;
-	if (json_unpack_ex(value, &(json_error_t){0}, JSON_STRICT, "{s:I, s:I}", "from", &v->first, "to",
-			   &last) ||
-	    last < v->first || (uint64_t)last - (uint64_t)v->first >= UINT32_MAX)
-		return scenario_error(
-			s,
-			"variables: \"%s\" must be {\"from\": whole number, \"to\": one that is not "
-			"smaller}, at most 2^32 apart",
-			v->name);
-	v->count = (size_t)(last - v->first) + 1;
-	return 0;
-}
-
-static int add_value(struct scenario *s, struct variable *v, size_t at, const json_t *item)
-{
-	if (!json_is_string(item) && !json_is_number(item))
-		return scenario_error(s, "variables: \"%s\" holds something that is no string or number",
-				      v->name);
-	v->values[at] = json_is_string(item) ? strdup(json_string_value(item))
-					     : json_dumps(item, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-	if (!v->values[at])
-		return -ENOMEM;
-	if (!value_is_plain(v->values[at]))
-		return scenario_error(
-			s,
-			"variables: a value of \"%s\" has a space, a quote, a backslash or a byte that "
-			"is no printable ASCII",
-			v->name);
-	return 0;
-}
-
-/* The names of the first row are the columns of all. */
-static int read_columns(struct variable *v, json_t *row)
-{
-	const char *name;
-	json_t *value;
-	v->columns = calloc(json_object_size(row) + 1, sizeof(*v->columns));
-	if (!v->columns)
-		return -ENOMEM;
-	v->column_count = 0;
-	json_object_foreach(row, name, value) v->columns[v->column_count++] = name;
-	return 0;
-}
-
-static int read_row(struct scenario *s, struct variable *v, size_t row, json_t *item)
-{
-	if (!v->columns)
-		return add_value(s, v, row, item);
-	for (size_t c = 0; c < v->column_count; c++) {
-		json_t *value = json_object_get(item, v->columns[c]);
-		if (json_object_size(item) != v->column_count || !value)
-			return scenario_error(
-				s, "variables: row %zu of \"%s\" has not the columns of its first row",
-				row + 1, v->name);
-		int err = add_value(s, v, row * v->column_count + c, value);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int read_variable(struct scenario *s, struct variable *v, json_t *value)
-{
-	size_t rows = json_array_size(value), i;
-	json_t *item;
-	if (json_is_object(value))
-		return read_range(s, v, value);
-	if (rows == 0 || rows > VALUES_MAX)
-		return scenario_error(
-			s,
-			"variables: \"%s\" must be a list of 1 to %d values or rows, or {\"from\":, \"to\":}",
-			v->name, VALUES_MAX);
-	v->column_count = 1;
-	item = json_array_get(value, 0);
-	int err = 0;
-	if (json_object_size(item) > SCENARIO_FIELDS_MAX || (json_is_object(item) && !json_object_size(item)))
-		return scenario_error(s, "variables: a row of \"%s\" must have 1 to %d columns", v->name,
-				      SCENARIO_FIELDS_MAX);
-	if (json_is_object(item))
-		err = read_columns(v, item);
-	if (!err)
-		v->values = calloc(rows * v->column_count, sizeof(*v->values));
-	if (!v->values)
-		return -ENOMEM;
-	v->count = rows;
-	json_array_foreach(value, i, item)
-	{
-		err = read_row(s, v, i, item);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int read_variables(struct scenario *s, json_t *object)
-{
-	const char *name;
-	json_t *value;
-	if (!object)
-		return 0;
-	if (!json_is_object(object) || json_object_size(object) > SCENARIO_VARIABLES_MAX)
-		return scenario_error(s, "variables must be an object of at most %d members",
-				      SCENARIO_VARIABLES_MAX);
-	s->variables = calloc(json_object_size(object) + 1, sizeof(*s->variables));
-	if (!s->variables)
-		return -ENOMEM;
-	json_object_foreach(object, name, value)
-	{
-		struct variable *v = &s->variables[s->variable_count++];
-		v->name = name;
-		if (!*name || strpbrk(name, ".}:${"))
-			return scenario_error(
-				s, "variables: %s: a name must not be empty or have . : } { $ in it",
-				quote(slice_str(name)).text);
-		int err = read_variable(s, v, value);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* --- load and thresholds ---------------------------------------------------------------------------------
- */
-
-static int read_stage(struct scenario *s, size_t index, json_t *stage)
-{
-	static const char *const keys[] = {"rate", "from", "to", "duration", NULL};
-	char where[40];
-	double seconds;
-	snprintf(where, sizeof(where), "load: stages[%zu]", index);
-	int err = check_keys(s, stage, where, keys);
-	if (err)
-		return err;
-	json_t *rate = json_object_get(stage, "rate"), *from = json_object_get(stage, "from");
-	json_t *to = json_object_get(stage, "to");
-	bool good = rate ? json_is_number(rate) && !from && !to : json_is_number(from) && json_is_number(to);
-	const char *time = json_string_value(json_object_get(stage, "duration"));
-	if (!good || !time || !duration_parse(slice_str(time), &seconds) ||
-	    !schedule_add(&s->load.schedule, json_number_value(rate ? rate : from),
-			  json_number_value(rate ? rate : to), seconds))
-		return scenario_error(
-			s,
-			"%s must be {\"rate\": N, \"duration\": \"30s\"} or {\"from\": N, \"to\": N, "
-			"\"duration\": \"30s\"}, rates from 0 to %.0f, times from 1ms to 168h, at most %d",
-			where, SCHEDULE_RATE_MAX, SCHEDULE_STAGES_MAX);
-	return 0;
-}
-
-static int read_stages(struct scenario *s, json_t *load)
-{
-	json_t *stages = json_object_get(load, "stages"), *item, *rate = json_object_get(load, "rate");
-	json_t *duration = json_object_get(load, "duration");
-	size_t i;
-	int err = 0;
-	if (stages && (rate || duration || !json_array_size(stages)))
-		return scenario_error(
-			s, "load: stages must be a list, without \"rate\" and \"duration\" beside it");
-	json_array_foreach(stages, i, item)
-	{
-		err = read_stage(s, i, item);
-		if (err)
-			return err;
-	}
-	if (rate) {
-		json_t *stage = json_pack("{s:O, s:s}", "rate", rate, "duration",
-					  duration ? json_string_value(duration) : "30s");
-		err = read_stage(s, 0, stage);
-		json_decref(stage);
-	}
-	if (!err && s->load.schedule.count && schedule_total(&s->load.schedule) == 0)
-		err = scenario_error(s, "load: with these rates and times no request is ever due");
-	return err;
-}
-
-static int read_load(struct scenario *s, json_t *load)
-{
-	static const char *const keys[] = {"mode",	  "rate",	"duration", "stages",
-					   "connections", "keep_alive", NULL};
-	if (!load)
-		return 0;
-	int err = check_keys(s, load, "load", keys);
-	if (err)
-		return err;
-	json_t *mode = json_object_get(load, "mode"), *connections = json_object_get(load, "connections");
-	json_t *keep_alive = json_object_get(load, "keep_alive"),
-	       *duration = json_object_get(load, "duration");
-	const char *word = mode ? json_string_value(mode) : "open";
-	if (!word || (strcmp(word, "open") != 0 && strcmp(word, "closed") != 0))
-		return scenario_error(s, "load: mode must be \"open\" or \"closed\"");
-	if (connections && (!json_is_integer(connections) || json_integer_value(connections) < 1 ||
-			    json_integer_value(connections) > SCENARIO_CONNECTIONS_MAX))
-		return scenario_error(s, "load: connections must be a whole number from 1 to %u",
-				      SCENARIO_CONNECTIONS_MAX);
-	if (keep_alive && !json_is_boolean(keep_alive))
-		return scenario_error(s, "load: keep_alive must be true or false");
-	if (duration && (!json_is_string(duration) ||
-			 !duration_parse(slice_str(json_string_value(duration)), &s->load.duration_s)))
-		return scenario_error(s, "load: duration must be a time from 1ms to 168h, such as \"30s\"");
-	s->load.closed = strcmp(word, "closed") == 0;
-	s->load.connections = (uint32_t)json_integer_value(connections);
-	s->load.one_request = json_is_false(keep_alive);
-	if (s->load.closed && (json_object_get(load, "rate") || json_object_get(load, "stages")))
-		return scenario_error(
-			s, "load: in closed mode the answers set the pace: leave rate and stages out");
-	return s->load.closed ? 0 : read_stages(s, load);
-}
-
-static int read_thresholds(struct scenario *s, json_t *list)
-{
-	json_t *item;
-	size_t i;
-	if (list && (!json_is_array(list) || json_array_size(list) > THRESHOLDS_MAX))
-		return scenario_error(s,
-				      "thresholds must be a list of at most %d texts such as \"p99<200ms\"",
-				      THRESHOLDS_MAX);
-	json_array_foreach(list, i, item)
-	{
-		struct buf why = {0};
-		const char *text = json_string_value(item);
-		int err = threshold_parse(slice_str(text ? text : ""), &s->thresholds[s->threshold_count++],
-					  &why);
-		err = explain(s, "thresholds", err, &why);
-		if (err)
-			return err;
-	}
-	return 0;
 }
 
 /* --- requests --------------------------------------------------------------------------------------------
@@ -399,7 +154,7 @@ static int read_body(struct scenario *s, struct scenario_request *r, const char 
 				      s->variable_count, &why)
 		       : -ENOMEM;
 	free(text);
-	return explain(s, where, err, &why);
+	return scenario_explain(s, where, err, &why);
 }
 
 /* Method, path, name, weight: what is checked before anything is made of it. */
@@ -408,7 +163,7 @@ static int read_basics(struct scenario *s, size_t index, json_t *object, const c
 	static const char *const keys[] = {"name", "method", "path",   "headers",
 					   "body", "weight", "expect", NULL};
 	struct scenario_request *r = &s->requests[index];
-	int err = check_keys(s, object, where, keys);
+	int err = scenario_check_keys(s, object, where, keys);
 	if (err)
 		return err;
 	json_t *method = json_object_get(object, "method"), *weight = json_object_get(object, "weight");
@@ -418,7 +173,7 @@ static int read_basics(struct scenario *s, size_t index, json_t *object, const c
 	double share = weight ? json_number_value(weight) : 1;
 	if (!word || !is_token(slice_str(word)) || strcmp(word, "CONNECT") == 0)
 		return scenario_error(s, "%s: method must be a string such as \"GET\"", where);
-	if (!path || path[0] != '/' || !value_is_plain(path))
+	if (!path || path[0] != '/' || !scenario_value_is_plain(path))
 		return scenario_error(s, "%s: path must be a string that begins with \"/\", without spaces",
 				      where);
 	if (name && !json_is_string(name))
@@ -446,8 +201,8 @@ static int read_request(struct scenario *s, json_t *object, const struct scenari
 	snprintf(where, sizeof(where), "requests[%zu]", index);
 	int err = read_basics(s, index, object, where);
 	if (!err)
-		err = explain(s, where, check_read(&r->checks, json_object_get(object, "expect"), &why),
-			      &why);
+		err = scenario_explain(s, where,
+				       check_read(&r->checks, json_object_get(object, "expect"), &why), &why);
 	if (err)
 		return err;
 	json_t *body = json_object_get(object, "body"), *method = json_object_get(object, "method");
@@ -461,7 +216,7 @@ static int read_request(struct scenario *s, json_t *object, const struct scenari
 				  : template_add(&r->head, buf_slice(&head), false, s->variables,
 						 s->variable_count, &why);
 	buf_fini(&head);
-	err = explain(s, where, err, &why);
+	err = scenario_explain(s, where, err, &why);
 	return err || !body ? err : read_body(s, r, where, body);
 }
 
@@ -473,7 +228,7 @@ static int read_document(struct scenario *s, const struct scenario_options *opti
 	json_t *name = json_object_get(s->document, "name"),
 	       *comment = json_object_get(s->document, "comment");
 	size_t i;
-	int err = check_keys(s, s->document, "scenario", keys);
+	int err = scenario_check_keys(s, s->document, "scenario", keys);
 	if (err)
 		return err;
 	if ((name && !json_is_string(name)) || (comment && !json_is_string(comment)))
@@ -485,11 +240,11 @@ static int read_document(struct scenario *s, const struct scenario_options *opti
 	s->requests = calloc(json_array_size(requests), sizeof(*s->requests));
 	if (!s->requests)
 		return -ENOMEM;
-	err = read_variables(s, json_object_get(s->document, "variables"));
+	err = scenario_read_variables(s, json_object_get(s->document, "variables"));
 	if (!err)
-		err = read_load(s, json_object_get(s->document, "load"));
+		err = scenario_read_load(s, json_object_get(s->document, "load"));
 	if (!err)
-		err = read_thresholds(s, json_object_get(s->document, "thresholds"));
+		err = scenario_read_thresholds(s, json_object_get(s->document, "thresholds"));
 	json_array_foreach(requests, i, item)
 	{
 		if (err)

@@ -94,19 +94,47 @@ bool rollout_is_active(const struct rollout *r); /* neither over nor complete */
 struct route *rollout_route(const struct rollout *r);
 /* A line for its log. */
 void rollout_say(struct rollout *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* One that is not known yet; NULL without memory. */
+struct rollout *rollout_create(struct pipeline *pipeline, const char *id);
+/* Its jobs are ended first. What is written down stays. */
+void rollout_destroy(struct rollout *r);
+void pipeline_add(struct pipeline *pipeline, struct rollout *r);
+
+/* --- pipeline_record.c --- */
+
 /* Writes down where it stands. What cannot be written is told, and acts all the same. */
 int rollout_save(struct rollout *r, struct buf *why);
+int rollout_save_spec(struct rollout *r, struct buf *why);
+/* One folder of the pipeline becomes a rollout again, if it holds one. */
+void rollout_read(struct pipeline *pipeline, const char *id);
 
 /* --- pipeline_stages.c --- */
 
 void stage_enter(struct rollout *r, enum stage stage, struct moment now);
 void stage_look(struct rollout *r, struct moment now);
-/* Leads to undo. */
-void rollout_fail(struct rollout *r, const char *reason, struct moment now);
+/* Leaves this stage for the next one. */
+void stage_go_on(struct rollout *r, struct moment now);
+/* The headline of its route, while its service is deployed. */
+void stage_show_step(struct rollout *r);
+/* rollout_save(); that it failed is told. */
+void rollout_put_down(struct rollout *r);
+/* The jobs' own view of it; made anew for each stage, while no job runs. 0 or -ENOMEM. */
+int rollout_prepare(struct rollout *r, struct deployment *d);
+/* What the job found out becomes the rollout's own; called while no job runs. */
+void rollout_learn(struct rollout *r);
+/* Takes a finished job's result: 1 while it runs (or there is none), else its result, with `why`. */
+int rollout_collect(struct rollout *r, struct job **job, struct buf *why);
 const char *stage_word(enum stage stage);
 const char *stage_step(enum stage stage);
 int stage_parse(const char *word, enum stage *stage);
 uint32_t stage_deadline_ms(const struct rollout *r, enum stage stage); /* 0 = none */
+
+/* --- pipeline_undo.c --- */
+
+/* Leads to undo. */
+void rollout_fail(struct rollout *r, const char *reason, struct moment now);
+/* The stage `undo`, with every tick. */
+void undo_look(struct rollout *r, struct moment now);
 
 /* --- pipeline_jobs.c: what blocks; `context` is the rollout --- */
 
@@ -115,6 +143,12 @@ int job_deploy(struct job *job, void *context, struct buf *why);
 int job_healthy(struct job *job, void *context, struct buf *why);
 int job_undo(struct job *job, void *context, struct buf *why);
 int job_watch(struct job *job, void *context, struct buf *why);
+
+/* --- pipeline_traffic.c --- */
+
+/* Writes the scenario that the traffic client sends, in verify; none when there is nothing to send. */
+int traffic_prepare(struct rollout *r, struct job *job, struct buf *why);
+/* Sends it in rounds, until it is told to finish. */
 int job_traffic(struct job *job, void *context, struct buf *why);
 
 /* --- pipeline_cases.c --- */

@@ -6,23 +6,13 @@
  */
 #include "control/pipeline_internal.h"
 
-#include "pipeline/files.h"
 #include "pipeline/probe.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define WATCH_MS	   500
 #define WATCH_AGAIN_MS_MAX 30000
-#define SCENARIO_FILE	   "scenario.json"
-#define REPORT_FILE	   "traffic.json"
-#define REPORT_BYTES_MAX   (4u << 20)
-
-/* Only one client at a time may send marked requests, or the counts could not be held against each other. */
-static pthread_mutex_t traffic_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void service_state(struct deployment *d, struct job *job, const json_t *release,
 			  struct service_state *out)
@@ -78,87 +68,6 @@ static int try_release(struct deployment *d, struct job *job, bool former_has_po
 	return err;
 }
 
-/* A program of ours: beside this one (built or installed), or wherever PATH has it. */
-static void find_beside(const char *name, char *out, size_t size)
-{
-	char self[900];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	self[n > 0 ? n : 0] = '\0';
-	char *slash = strrchr(self, '/');
-	static const char *const places[] = {"", "/../bin"};
-	for (size_t i = 0; slash && i < 2; i++) {
-		*slash = '\0';
-		snprintf(out, size, "%s%s/%s", self, places[i], name);
-		if (access(out, X_OK) == 0)
-			return;
-	}
-	snprintf(out, size, "%s", name);
-}
-
-/* phoenixctl traffic generate ARGUMENT…, in the source's folder: OpenAPI, HAR, an access log, … */
-static int generate(struct rollout *r, struct job *job, struct buf *why)
-{
-	struct strings argv = {0};
-	char program[1024];
-	char *folder = release_path(&r->deployment, true);
-	json_t *item;
-	size_t i;
-	find_beside("phoenixctl", program, sizeof(program));
-	strings_add(&argv, program);
-	strings_add(&argv, "traffic");
-	strings_add(&argv, "generate");
-	json_array_foreach(r->spec->traffic.generate, i, item)
-		strings_add(&argv, json_string_value(item) ?: "");
-	if (r->admin[0]) /* samples and routes are asked of this daemon */
-		strings_printf(&argv, "--admin=%s", r->admin);
-	strings_printf(&argv, "--out=%s/" SCENARIO_FILE, r->work);
-	int err =
-		argv.failed || !folder
-			? -ENOMEM
-			: child_run(job, &(struct child){.argv = argv.items, .directory = folder}, NULL, why);
-	free(folder);
-	strings_free(&argv);
-	return err;
-}
-
-/* The scenario into WORK/scenario.json; without one, nothing is sent. */
-static int write_scenario(struct rollout *r, struct job *job, struct buf *why)
-{
-	struct deployment *d = &r->deployment;
-	const struct spec *spec = r->spec;
-	struct buf text = {0};
-	int work = files_open_folder(r->work, false, why);
-	if (work < 0)
-		return work;
-	int err = 0;
-	files_remove(work, SCENARIO_FILE);
-	if (spec->traffic.rate == 0) {
-		job_say(job, "traffic.rate is 0: Phoenix sends no requests of its own");
-	} else if (json_is_string(spec->traffic.scenario)) {
-		err = release_read_file(d, true, json_string_value(spec->traffic.scenario), CHILD_KEPT_BYTES,
-					&text, why);
-	} else if (spec->traffic.generate) {
-		err = generate(r, job, why);
-	} else {
-		json_t *scenario =
-			spec->traffic.scenario ? json_incref(spec->traffic.scenario) : scenario_of(spec);
-		char *dump = scenario ? json_dumps(scenario, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
-		if (dump)
-			buf_append_str(&text, dump);
-		else
-			job_say(job, "there is nothing to make requests of (no cases, no plain path): users' "
-				     "own traffic is "
-				     "waited for; or give traffic.scenario");
-		free(dump);
-		json_decref(scenario);
-	}
-	if (!err && text.len)
-		err = files_replace(work, SCENARIO_FILE, buf_slice(&text), why);
-	close(work);
-	buf_fini(&text);
-	return err;
-}
-
 int job_verify(struct job *job, void *context, struct buf *why)
 {
 	struct rollout *r = context;
@@ -191,7 +100,7 @@ int job_verify(struct job *job, void *context, struct buf *why)
 	if (!err)
 		err = try_release(d, job, former_has_port, why);
 	if (!err)
-		err = write_scenario(r, job, why);
+		err = traffic_prepare(r, job, why);
 	return err;
 }
 
@@ -355,100 +264,5 @@ int job_watch(struct job *job, void *context, struct buf *why)
 		first = false;
 	}
 	json_decref(release);
-	return err;
-}
-
-/* What the client's report says, in a line; why it is a failure, if it is one. */
-static int judge_round(struct rollout *r, struct job *job, int status, struct buf *said, struct buf *why)
-{
-	struct buf text = {0}, reason = {0};
-	int work = files_open_folder(r->work, false, &reason);
-	json_t *report = NULL;
-	if (work >= 0 && files_read(work, REPORT_FILE, REPORT_BYTES_MAX, &text, &reason) == 0)
-		report = json_loadb(text.data, text.len, 0, NULL);
-	if (work >= 0)
-		close(work);
-	long long sent = (long long)json_integer_value(json_object_get(report, "sent"));
-	long long answered = (long long)json_integer_value(json_object_get(report, "answered"));
-	job_say(job, "traffic: %lld sent, %lld answered", sent, answered);
-	if (status) {
-		buf_printf(why, "the traffic client ended with status %d%s after %lld requests: %s", status,
-			   status == 20	 ? " (a threshold was crossed)"
-			   : status == 3 ? " (the scenario is wrong)"
-					 : "",
-			   sent, buf_cstr(said));
-	} else if (sent == 0) {
-		buf_append_str(why, "the traffic client sent nothing");
-		status = 1;
-	}
-	json_decref(report);
-	buf_fini(&text);
-	buf_fini(&reason);
-	return status ? -EPROTO : 0;
-}
-
-static int traffic_round(struct rollout *r, struct job *job, struct buf *why)
-{
-	struct strings argv = {0};
-	struct buf said = {.max = 65536};
-	int status = 0;
-	char program[1024];
-	find_beside("phoenix-traffic", program, sizeof(program));
-	strings_add(&argv, program);
-	strings_add(&argv, "run");
-	strings_printf(&argv, "%s/" SCENARIO_FILE, r->work);
-	strings_printf(&argv, "--url=%s", r->gateway_url);
-	strings_printf(&argv, "--rate=%u", r->spec->traffic.rate);
-	strings_printf(&argv, "--duration=%ums", r->spec->traffic.round_ms);
-	strings_printf(&argv, "--connections=%u", r->spec->traffic.connections);
-	strings_printf(&argv, "--out=%s/" REPORT_FILE, r->work);
-	strings_add(&argv, "--progress=0");
-	if (r->admin[0])
-		strings_printf(&argv, "--reconcile=%s", r->admin);
-	if (r->token_file[0] && strncmp(r->admin, "unix:", 5) != 0)
-		strings_printf(&argv, "--token-file=%s", r->token_file);
-	struct buf reason = {0};
-	int err = argv.failed ? -ENOMEM
-			      : child_run(job,
-					  &(struct child){.argv = argv.items,
-							  .quiet = true,
-							  .kept = &said,
-							  .grace_ms = 300},
-					  &status, &reason);
-	if (err == 0 || err == -ECHILD)
-		err = judge_round(r, job, status, err ? &reason : &said, why);
-	else
-		buf_append_slice(why, buf_slice(&reason));
-	buf_fini(&reason);
-	buf_fini(&said);
-	strings_free(&argv);
-	return err;
-}
-
-int job_traffic(struct job *job, void *context, struct buf *why)
-{
-	struct rollout *r = context;
-	char path[4200];
-	int err = 0;
-	snprintf(path, sizeof(path), "%s/" SCENARIO_FILE, r->work);
-	if (access(path, R_OK))
-		return 0;
-	if (!r->gateway_url[0]) {
-		job_say(job, "the gateway listens on no TCP address: Phoenix sends no requests of its own");
-		return 0;
-	}
-	for (uint32_t round = 0; !err && !atomic_load(&r->traffic_finish); round++) {
-		if (r->spec->traffic.rounds && round >= r->spec->traffic.rounds) {
-			job_say(job, "traffic: %u rounds are over; users' own requests are waited for",
-				round);
-			break;
-		}
-		while (!err && pthread_mutex_trylock(&traffic_lock))
-			err = job_sleep(job, 50);
-		if (err)
-			break;
-		err = traffic_round(r, job, why);
-		pthread_mutex_unlock(&traffic_lock);
-	}
 	return err;
 }

@@ -13,9 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define UNDO_TRIES_MAX 5
-#define UNDO_PAUSE_MS  3000
-#define EVENT_LINES    20 /* of the log, with the event of a stage */
+#define EVENT_LINES 20 /* of the log, with the event of a stage */
 
 enum verdict { STAY, NEXT, FAILED };
 
@@ -109,7 +107,7 @@ static void tell(struct rollout *r, enum event_level level, enum stage stage, co
 }
 
 /* The route's headline while its service is being deployed. */
-static void show_step(struct rollout *r)
+void stage_show_step(struct rollout *r)
 {
 	struct route *route = rollout_route(r);
 	bool deploying = r->stage == STAGE_VERIFY || r->stage == STAGE_DEPLOY || r->stage == STAGE_HEALTHY;
@@ -123,7 +121,7 @@ static void show_step(struct rollout *r)
 	}
 }
 
-static void save(struct rollout *r)
+void rollout_put_down(struct rollout *r)
 {
 	struct buf why = {0};
 	if (rollout_save(r, &why))
@@ -138,7 +136,7 @@ static void save(struct rollout *r)
 /* --- entering --- */
 
 /* The jobs' own view of it; made anew for each stage, while no job runs. */
-static int prepare_deployment(struct rollout *r, struct deployment *d)
+int rollout_prepare(struct rollout *r, struct deployment *d)
 {
 	char *base = NULL;
 	deployment_fini(d);
@@ -156,7 +154,7 @@ static int prepare_deployment(struct rollout *r, struct deployment *d)
 }
 
 /* What the job found out becomes the rollout's own; called while no job runs. */
-static void learn(struct rollout *r)
+void rollout_learn(struct rollout *r)
 {
 	r->former = r->deployment.former;
 	r->former_ran = r->deployment.former_ran;
@@ -199,8 +197,8 @@ void stage_enter(struct rollout *r, enum stage stage, struct moment now)
 		r->stage_wall_ns = now.wall_ns;
 	if (stage == STAGE_ROLLED_BACK || stage == STAGE_COMPLETE || stage == STAGE_DEPLOYED)
 		r->ended_wall_ns = again ? r->ended_wall_ns : now.wall_ns;
-	save(r);
-	show_step(r);
+	rollout_put_down(r);
+	stage_show_step(r);
 	if (row->job || stage == STAGE_MIRROR || stage == STAGE_MIGRATE) {
 		char text[128];
 		snprintf(text, sizeof(text), "%s: %s", stage_word(stage), stage_step(stage));
@@ -209,7 +207,7 @@ void stage_enter(struct rollout *r, enum stage stage, struct moment now)
 	struct buf why = {0};
 	if (!r->traffic && !r->watch)
 		find_gateway(r);
-	int err = row->job || row->enter ? prepare_deployment(r, &r->deployment) : 0;
+	int err = row->job || row->enter ? rollout_prepare(r, &r->deployment) : 0;
 	if (!err && row->job)
 		err = job_start(row->job, r, stage_deadline_ms(r, stage), &r->job);
 	if (!err && row->enter)
@@ -228,7 +226,7 @@ static int start_companions(struct rollout *r, bool traffic)
 {
 	int err = 0;
 	if (!r->watch && !r->traffic)
-		err = prepare_deployment(r, &r->watched);
+		err = rollout_prepare(r, &r->watched);
 	atomic_store(&r->may_start, r->resumed);
 	if (!err && !r->watch)
 		err = job_start(job_watch, r, 0, &r->watch);
@@ -250,7 +248,7 @@ static int register_route(struct rollout *r, struct moment now, struct buf *why)
 	if (!r->route_made && !r->former_route) {
 		r->route_made = !route;
 		r->former_route = route ? route_config_to_json(route_config_of(route)) : NULL;
-		save(r);
+		rollout_put_down(r);
 	}
 	int err = 0;
 	if (!same) {
@@ -341,7 +339,7 @@ static void leave(struct rollout *r, struct moment now)
 		tell(r, EVENT_INFO, r->stage, "done", text);
 }
 
-static void go_on(struct rollout *r, struct moment now)
+void stage_go_on(struct rollout *r, struct moment now)
 {
 	enum stage next = rows[r->stage].next;
 	if (r->stage == STAGE_HEALTHY && r->deploy_only)
@@ -359,7 +357,7 @@ static void go_on(struct rollout *r, struct moment now)
 		if (r->deployment.note[0]) {
 			size_t len = strlen(r->reason);
 			snprintf(r->reason + len, sizeof(r->reason) - len, "; %s", r->deployment.note);
-			save(r);
+			rollout_put_down(r);
 		}
 		snprintf(text, sizeof(text), "Rollback triggered: %s: %s", stage_word(r->failed_in),
 			 r->reason);
@@ -368,72 +366,8 @@ static void go_on(struct rollout *r, struct moment now)
 	}
 }
 
-/* The route back to legacy; that it is latched keeps the new service from users until a retry. */
-static void roll_back_route(struct rollout *r, struct moment now)
-{
-	struct control *control = r->pipeline->control;
-	struct route *route = rollout_route(r);
-	if (!route)
-		return;
-	if (route->deploying == r->step)
-		route->deploying = NULL;
-	bool ours = r->failed_in == STAGE_MIRROR || r->failed_in == STAGE_MIGRATE ||
-		    r->failed_in == STAGE_COMPLETE;
-	if (!ours)
-		return;
-	struct buf why = {0};
-	if (!route->migration.latched &&
-	    engine_verb(&control->engine, route, VERB_ROLLBACK, "the pipeline", r->reason, now, &why))
-		events_emit(&control->events, EVENT_ALERT, "alert", r->id, NULL,
-			    "the route is not rolled back: %s", buf_cstr(&why));
-	buf_reset(&why);
-	if (r->forget) { /* the world as it was before the first attempt */
-		struct route_config *config = NULL;
-		struct buf lines = {0};
-		char *text = r->former_route ? json_dumps(r->former_route, JSON_REAL_PRECISION(17)) : NULL;
-		int err = 0;
-		if (r->route_made)
-			err = control_route_delete(control, route, "the pipeline", &why);
-		else if (text &&
-			 (err = route_config_parse("former", slice_str(text), &config, &lines)) == 0 &&
-			 (err = control_route_put(control, config, true, "the pipeline", &route, &why)))
-			route_config_destroy(config);
-		if (err)
-			events_emit(&control->events, EVENT_ALERT, "alert", r->id, NULL,
-				    "the route as it was cannot be put back: %s",
-				    why.len ? buf_cstr(&why) : buf_cstr(&lines));
-		buf_fini(&lines);
-		free(text);
-	}
-	buf_fini(&why);
-}
-
-void rollout_fail(struct rollout *r, const char *reason, struct moment now)
-{
-	if (r->stage == STAGE_UNDO)
-		return;
-	r->failed_in = r->stage;
-	text_copy(r->reason, sizeof(r->reason), slice_str(reason));
-	rollout_say(r, "failed: %s", reason);
-	r->stage_took_ms[r->stage] = (now.ns - r->stage_ns) / NS_PER_MS + 1;
-	if (r->failed_in == STAGE_MIRROR || r->failed_in == STAGE_MIGRATE)
-		cases_write(r);
-	roll_back_route(r, now);
-	job_cancel(r->job);
-	job_cancel(r->watch);
-	job_cancel(r->traffic);
-	atomic_store(&r->supervise, false);
-	r->undo_tries = 0;
-	r->stage = STAGE_UNDO; /* its job begins when the others have ended */
-	r->stage_ns = now.ns;
-	r->stage_wall_ns = now.wall_ns;
-	r->undo_again_ns = now.ns;
-	save(r);
-	show_step(r);
-}
-
 /* Takes a finished job's result: 1 while it runs (or there is none), else its result. */
-static int collect(struct rollout *r, struct job **job, struct buf *why)
+int rollout_collect(struct rollout *r, struct job **job, struct buf *why)
 {
 	char line[JOB_LINE_BYTES];
 	if (!*job || !job_is_done(*job))
@@ -445,58 +379,17 @@ static int collect(struct rollout *r, struct job **job, struct buf *why)
 	return err;
 }
 
-/* Undo waits for the others, and is tried again: Docker may be restarting. */
-static void look_undo(struct rollout *r, struct moment now)
-{
-	struct buf why = {0};
-	bool had_job = r->job != NULL;
-	int result = collect(r, &r->job, &why);
-	if (result < 1 && had_job && r->undo_tries) {
-		if (result && r->undo_tries < UNDO_TRIES_MAX) {
-			rollout_say(r, "undoing failed, it is tried again: %s", buf_cstr(&why));
-			r->undo_again_ns = now.ns + UNDO_PAUSE_MS * NS_PER_MS;
-		} else {
-			if (result) {
-				events_emit(&r->pipeline->control->events, EVENT_ALERT, "alert", r->id, NULL,
-					    "not all could be put back after %d tries: %s; legacy answers "
-					    "all requests, see %s/log.txt",
-					    UNDO_TRIES_MAX, buf_cstr(&why), r->work);
-				rollout_say(r, "not all could be put back: %s", buf_cstr(&why));
-			}
-			go_on(r, now);
-		}
-	}
-	buf_reset(&why);
-	collect(r, &r->watch, &why);
-	collect(r, &r->traffic, &why);
-	bool free_now = !r->job && !r->watch && !r->traffic;
-	if (r->stage == STAGE_UNDO && free_now && now.ns >= r->undo_again_ns) {
-		if (!r->undo_tries && r->deployment.spec)
-			learn(r); /* what an interrupted verify had found out */
-		r->undo_tries++;
-		int err = prepare_deployment(r, &r->deployment);
-		if (!err)
-			err = job_start(job_undo, r, 0, &r->job);
-		if (err) {
-			r->undo_again_ns = now.ns + UNDO_PAUSE_MS * NS_PER_MS;
-			if (r->undo_tries >= UNDO_TRIES_MAX)
-				go_on(r, now);
-		}
-	}
-	buf_fini(&why);
-}
-
 /* The jobs beside the stage: their end is the stage's, when it is bad. True when it was. */
 static bool look_at_companions(struct rollout *r, struct moment now)
 {
 	struct buf why = {0};
-	int result = collect(r, &r->traffic, &why);
+	int result = rollout_collect(r, &r->traffic, &why);
 	bool failed = result < 0 && result != -ECANCELED;
 	if (result <= 0)
 		r->traffic_over = true;
 	if (!failed) {
 		buf_reset(&why);
-		result = collect(r, &r->watch, &why);
+		result = rollout_collect(r, &r->watch, &why);
 		failed = result < 0 && result != -ECANCELED && r->stage != STAGE_COMPLETE &&
 			 r->stage != STAGE_DEPLOYED;
 	}
@@ -512,13 +405,13 @@ void stage_look(struct rollout *r, struct moment now)
 	struct buf why = {0};
 	enum verdict verdict = STAY;
 	if (r->stage == STAGE_UNDO) {
-		look_undo(r, now);
+		undo_look(r, now);
 		return;
 	}
 	if (row->job) {
-		int result = collect(r, &r->job, &why);
+		int result = rollout_collect(r, &r->job, &why);
 		if (result <= 0)
-			learn(r);
+			rollout_learn(r);
 		verdict = result > 0 ? STAY : result == 0 ? NEXT : FAILED;
 		if (result == -ETIMEDOUT && !why.len)
 			buf_printf(&why, "its time of %u ms is over", stage_deadline_ms(r, r->stage));
@@ -545,7 +438,7 @@ void stage_look(struct rollout *r, struct moment now)
 		}
 	}
 	if (verdict == NEXT)
-		go_on(r, now);
+		stage_go_on(r, now);
 	else if (verdict == FAILED)
 		rollout_fail(r, buf_cstr(&why), now);
 	buf_fini(&why);
