@@ -147,6 +147,7 @@ struct config {
 	struct {
 		struct config_listen listen; /* host NULL and unix_path NULL when off */
 		char *socket;		     /* Unix socket path; NULL = off */
+		char *socket_group; /* whose members may use the socket as operators; NULL = nobody's */
 		char *token_file;
 		struct string_list allowed_hosts; /* extra Host values accepted on the TCP listener */
 	} admin;

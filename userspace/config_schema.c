@@ -162,9 +162,14 @@ static const struct key_spec admin_keys[] = {
 	 .help = "Address of the admin API and the page; null: none. Not loopback: token_file is needed."},
 	{"socket", KEY_STRING, CONFIG(admin.socket), "\"/run/phoenix/admin.sock\"", .nullable = true,
 	 .check = socket_path_check, .help = "Unix socket of the admin API; null: none."},
+	{"socket_group", KEY_STRING, CONFIG(admin.socket_group), "null", .nullable = true,
+	 .check = group_check, .pattern = "^[a-z_][a-z0-9_-]{0,31}$",
+	 .help = "Members of this group may use the socket too, as operators; null: only root and the "
+		 "daemon's user may, as admins."},
 	{"token_file", KEY_STRING, CONFIG(admin.token_file), "null", .nullable = true,
 	 .check = file_path_check,
-	 .help = "File with the tokens that the admin API accepts; null: none is asked for."},
+	 .help = "File with the tokens that the admin API accepts, NAME:ROLE:TOKEN a line (roles viewer, "
+		 "operator, admin), mode 600; null: none is asked for."},
 	{"allowed_hosts", KEY_STRINGS, CONFIG(admin.allowed_hosts), "[]", 0, LIST_ITEMS_MAX, .lower = true,
 	 .check = host_port_check, .form = "a host name",
 	 .help = "Host values that browsers may use besides the address itself and localhost."},

@@ -454,14 +454,29 @@ bool health_path_check(struct slice text, struct buf *why)
 	return true;
 }
 
-bool user_check(struct slice text, struct buf *why)
+/* As useradd and groupadd take them. */
+static bool is_account_name(struct slice text)
 {
 	bool good = text.len >= 1 && text.len <= 32 &&
 		    (text.ptr[0] == '_' || islower((unsigned char)text.ptr[0]));
 	for (size_t i = 0; good && i < text.len; i++)
 		good = islower((unsigned char)text.ptr[i]) || isdigit((unsigned char)text.ptr[i]) ||
 		       strchr("_-", text.ptr[i]);
+	return good;
+}
+
+bool user_check(struct slice text, struct buf *why)
+{
+	bool good = is_account_name(text);
 	if (!good)
 		buf_append_str(why, "is no user name: small letters, digits, \"_\" and \"-\", at most 32");
+	return good;
+}
+
+bool group_check(struct slice text, struct buf *why)
+{
+	bool good = is_account_name(text);
+	if (!good)
+		buf_append_str(why, "is no group name: small letters, digits, \"_\" and \"-\", at most 32");
 	return good;
 }

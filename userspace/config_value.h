@@ -50,6 +50,7 @@ bool route_id_check(struct slice text, struct buf *why);
 bool path_pattern_check(struct slice text, struct buf *why);
 bool host_check(struct slice text, struct buf *why);
 bool user_check(struct slice text, struct buf *why);
+bool group_check(struct slice text, struct buf *why);
 bool health_path_check(struct slice text, struct buf *why);
 bool field_name_check(struct slice text, struct buf *why);
 bool pointer_text_check(struct slice text, struct buf *why);

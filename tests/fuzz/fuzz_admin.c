@@ -83,10 +83,12 @@ static void check_answer(const struct response *response)
 
 static void ask(struct admin *admin, struct slice text, bool unix_socket)
 {
-	struct connection connection = {.admin = admin, .peer = {.unix_socket = unix_socket}};
+	struct connection connection = {.admin = admin,
+					.peer = {.unix_socket = unix_socket, .role = ROLE_ADMIN}};
 	struct response response = {0};
 	struct http_target target;
 	snprintf(connection.peer.who, sizeof(connection.peer.who), "somebody");
+	snprintf(connection.peer.ip, sizeof(connection.peer.ip), "someone");
 	snprintf(connection.peer.address, sizeof(connection.peer.address), "somewhere");
 	connection.in.data = fuzz_copy(text.ptr, text.len);
 	connection.in.len = connection.in.cap = text.len;

@@ -21,6 +21,17 @@ static void begin(void)
 	buf_fini(&why);
 }
 
+static void add_token(const char *name, enum role role, const char *secret)
+{
+	struct tokens *tokens = &admin.auth.tokens;
+	if (!tokens->items)
+		tokens->items = calloc(TOKENS_MAX, sizeof(*tokens->items));
+	struct token *token = &tokens->items[tokens->count++];
+	snprintf(token->name, sizeof(token->name), "%s", name);
+	token->role = role;
+	sha256(secret, strlen(secret), token->digest);
+}
+
 static void end(void)
 {
 	auth_fini(&admin.auth);
@@ -37,7 +48,7 @@ struct answer {
 static struct answer ask(const char *line, const char *head, const char *body)
 {
 	struct connection connection = {.admin = &admin};
-	snprintf(connection.peer.who, sizeof(connection.peer.who), "127.0.0.1");
+	snprintf(connection.peer.ip, sizeof(connection.peer.ip), "127.0.0.1");
 	buf_printf(&connection.in, "%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", line, head);
 	buf_append_str(&connection.content, body);
 	http_head_init(&connection.head, 0, ADMIN_FIELDS_MAX);
@@ -49,7 +60,7 @@ static struct answer ask(const char *line, const char *head, const char *body)
 	api_dispatch(&connection, &answer.response);
 	answer.status = answer.response.status;
 	if (answer.response.body)
-		answer.json = json_loads(answer.response.body, 0, NULL);
+		answer.json = json_loadb(answer.response.body, answer.response.body_bytes, 0, NULL);
 	free(answer.response.body);
 	buf_fini(&connection.in);
 	buf_fini(&connection.content);
@@ -158,11 +169,7 @@ TEST(writes_are_guarded)
 	CHECK_INT(fake.control->audit.count, 6);
 	CHECK_INT(json_get_u64(journal_at(&fake.control->audit, 0), "status"), 415);
 	CHECK_STR(json_get_str(journal_at(&fake.control->audit, 5), "who"), "127.0.0.1");
-	admin.auth.tokens = calloc(AUTH_TOKENS_MAX, sizeof(*admin.auth.tokens));
-	admin.auth.token_count = 1;
-	strcpy(admin.auth.tokens[0].name, "token ci");
-	strcpy(admin.auth.tokens[0].secret, "open-sesame");
-	admin.auth.tokens[0].len = 11;
+	add_token("ci", ROLE_ADMIN, "open-sesame");
 	expect(line, JSON, body, 401, "a token is needed");
 	expect("GET /admin/status", "", "", 401, NULL);
 	expect("GET /metrics", "", "", 401, NULL);
@@ -171,6 +178,81 @@ TEST(writes_are_guarded)
 	expect(line, JSON "Authorization: Bearer open-sesame\r\n", body, 200, NULL);
 	CHECK_STR(json_get_str(journal_at(&fake.control->audit, fake.control->audit.count - 1), "who"),
 		  "token ci");
+	end();
+}
+
+static void expect_head(struct answer *answer, const char *text)
+{
+	struct buf out = {0};
+	response_write_head(&answer->response, false, &out);
+	CHECK_MSG(strstr(buf_cstr(&out), text), "no %s in %s", text, buf_cstr(&out));
+	buf_fini(&out);
+}
+
+/* What each role may, asked of every row of the table: the row's role is enough, the one below is not. */
+TEST(roles)
+{
+	static const char *const bearers[] = {"", "Authorization: Bearer viewer-secret\r\n",
+					      "Authorization: Bearer operator-secret\r\n",
+					      "Authorization: Bearer admin-secret\r\n"};
+	begin();
+	add_token("v", ROLE_VIEWER, "viewer-secret");
+	add_token("o", ROLE_OPERATOR, "operator-secret");
+	add_token("a", ROLE_ADMIN, "admin-secret");
+	for (size_t i = 0; i < api_endpoint_count; i++) {
+		const struct endpoint *endpoint = &api_endpoints[i];
+		char line[160], head[160];
+		/* Nothing is changed: there is no such route, and a write's body is none. */
+		const char *id = strstr(endpoint->pattern, "{id}");
+		snprintf(line, sizeof(line), "%s %.*s%s%s", endpoint->method,
+			 id ? (int)(id - endpoint->pattern) : (int)strlen(endpoint->pattern),
+			 endpoint->pattern, id ? "none" : "", id ? id + 4 : "");
+		CHECK_MSG(endpoint->role > ROLE_VIEWER || strcmp(endpoint->method, "GET") == 0,
+			  "%s: a write for viewers", line);
+		for (enum role role = ROLE_NONE; role < ROLE_COUNT; role++) {
+			snprintf(head, sizeof(head), "Content-Type: application/json\r\n%s", bearers[role]);
+			struct answer answer = ask(line, head, "[]");
+			bool let_in = answer.status != 401 && answer.status != 403;
+			CHECK_MSG(let_in == (role >= endpoint->role), "%s as %s: %d", line, role_word(role),
+				  answer.status);
+			if (!let_in && role != ROLE_NONE) {
+				CHECK_STR(json_get_str(answer.json, "needed_role"),
+					  role_word(endpoint->role));
+				CHECK_STR(json_get_str(answer.json, "role"), role_word(role));
+				expect_head(&answer, "WWW-Authenticate: Bearer realm=\"phoenix\", "
+						     "error=\"insufficient_scope\", scope=\"");
+			}
+			json_decref(answer.json);
+		}
+	}
+	struct answer answer = ask("GET /admin/status", bearers[2], "");
+	CHECK_STR(json_get_str(json_object_get(answer.json, "you"), "name"), "token o");
+	CHECK_STR(json_get_str(json_object_get(answer.json, "you"), "role"), "operator");
+	CHECK(json_object_get(answer.json, "routes") != NULL);
+	json_decref(answer.json);
+	end();
+}
+
+TEST(wrong_tokens_have_to_wait)
+{
+	begin();
+	add_token("a", ROLE_ADMIN, "admin-secret");
+	struct answer answer;
+	for (unsigned i = 0; i < LIMITER_BURST; i++) {
+		answer = ask("GET /admin/status", "Authorization: Bearer guess\r\n", "");
+		CHECK_INT(answer.status, 401);
+		expect_head(&answer, "error=\"invalid_token\"");
+		json_decref(answer.json);
+	}
+	/* The right one too: otherwise guessing would go on as fast as before. */
+	answer = ask("GET /admin/status", "Authorization: Bearer admin-secret\r\n", "");
+	CHECK_INT(answer.status, 429);
+	CHECK(answer.response.retry_after_s >= 1 &&
+	      answer.response.retry_after_s <= LIMITER_REFILL_MS / 1000);
+	expect_head(&answer, "Retry-After: ");
+	json_decref(answer.json);
+	expect("GET /admin/status", "", "", 401, "a token is needed");
+	expect("GET /healthz", "", "", 200, NULL);
 	end();
 }
 

@@ -8,6 +8,7 @@
  */
 #include "admin/api.h"
 
+#include "base/clock.h"
 #include "config_report.h"
 #include "control/value.h"
 
@@ -32,26 +33,27 @@ static const struct body_key ignore_keys[] = {
 
 #define VERB(word, text)                                                                                     \
 	{                                                                                                    \
-		"POST", "/admin/routes/{id}/" word, ENDPOINT_ROUTE, reason_keys, text,                       \
+		"POST", "/admin/routes/{id}/" word, ROLE_OPERATOR, ENDPOINT_ROUTE, reason_keys, text,        \
 			"the route as it is now", handle_verb                                                \
 	}
 
 const struct endpoint api_endpoints[] = {
-	{"GET", "/admin/status", 0, NULL, "All the first page needs", "gateway, totals and all routes",
-	 handle_status},
-	{"GET", "/admin/routes", 0, NULL, "All routes", "the routes", handle_routes},
-	{"POST", "/admin/routes", ENDPOINT_RAW, NULL, "Creates a route", "the route", handle_route_create},
-	{"GET", "/admin/routes/{id}", ENDPOINT_ROUTE, NULL, "One route with its configuration", "the route",
-	 handle_route},
-	{"PUT", "/admin/routes/{id}", ENDPOINT_RAW, NULL, "Replaces a route, or creates it", "the route",
-	 handle_route_replace},
-	{"DELETE", "/admin/routes/{id}", ENDPOINT_ROUTE | ENDPOINT_EMPTY, NULL, "Deletes a route", "nothing",
-	 handle_route_delete},
-	{"GET", "/admin/routes/{id}/weight", ENDPOINT_ROUTE, NULL, "The weight: wanted, set and seen",
-	 "three numbers", handle_weight},
-	{"POST", "/admin/routes/{id}/weight", ENDPOINT_ROUTE, weight_keys,
+	{"GET", "/admin/status", ROLE_VIEWER, 0, NULL, "All the first page needs",
+	 "gateway, totals and all routes", handle_status},
+	{"GET", "/admin/routes", ROLE_VIEWER, 0, NULL, "All routes", "the routes", handle_routes},
+	{"POST", "/admin/routes", ROLE_ADMIN, ENDPOINT_RAW, NULL, "Creates a route", "the route",
+	 handle_route_create},
+	{"GET", "/admin/routes/{id}", ROLE_VIEWER, ENDPOINT_ROUTE, NULL, "One route with its configuration",
+	 "the route", handle_route},
+	{"PUT", "/admin/routes/{id}", ROLE_ADMIN, ENDPOINT_RAW, NULL, "Replaces a route, or creates it",
+	 "the route", handle_route_replace},
+	{"DELETE", "/admin/routes/{id}", ROLE_ADMIN, ENDPOINT_ROUTE | ENDPOINT_EMPTY, NULL, "Deletes a route",
+	 "nothing", handle_route_delete},
+	{"GET", "/admin/routes/{id}/weight", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
+	 "The weight: wanted, set and seen", "three numbers", handle_weight},
+	{"POST", "/admin/routes/{id}/weight", ROLE_OPERATOR, ENDPOINT_ROUTE, weight_keys,
 	 "Sets the weight, from the next request on", "wanted, set (read back) and seen", handle_weight_set},
-	{"PUT", "/admin/routes/{id}/weight", ENDPOINT_ROUTE, weight_keys, "The same as POST",
+	{"PUT", "/admin/routes/{id}/weight", ROLE_OPERATOR, ENDPOINT_ROUTE, weight_keys, "The same as POST",
 	 "wanted, set (read back) and seen", handle_weight_set},
 	VERB("start", "Begins the migration: mirror, compare, then move the weight"),
 	VERB("pause", "Keeps the weight where it is"),
@@ -59,51 +61,52 @@ const struct endpoint api_endpoints[] = {
 	VERB("promote", "Raises the weight by one step, whatever the samples say"),
 	VERB("rollback", "All requests to legacy, latched until a retry"),
 	VERB("retry", "Begins again after a rollback"),
-	{"GET", "/admin/routes/{id}/diffs", ENDPOINT_ROUTE, NULL,
+	{"GET", "/admin/routes/{id}/diffs", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
 	 "Differences, grouped, with redacted examples; the smallest failing pair of each; noise; shapes",
 	 "the groups", handle_diffs},
-	{"GET", "/admin/routes/{id}/samples", ENDPOINT_ROUTE, NULL,
+	{"GET", "/admin/routes/{id}/samples", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
 	 "Some of its real requests, redacted: to make traffic from", "the requests", handle_samples},
-	{"GET", "/admin/routes/{id}/decisions", ENDPOINT_ROUTE, NULL, "The evidence ledger (?limit=)",
-	 "the decisions, newest last", handle_decisions},
-	{"GET", "/admin/routes/{id}/series", ENDPOINT_ROUTE, NULL, "Chart data, a point a second",
-	 "the points", handle_series},
-	{"PUT", "/admin/routes/{id}/ignore", ENDPOINT_ROUTE, ignore_keys,
+	{"GET", "/admin/routes/{id}/decisions", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
+	 "The evidence ledger (?limit=)", "the decisions, newest last", handle_decisions},
+	{"GET", "/admin/routes/{id}/series", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
+	 "Chart data, a point a second", "the points", handle_series},
+	{"PUT", "/admin/routes/{id}/ignore", ROLE_OPERATOR, ENDPOINT_ROUTE, ignore_keys,
 	 "Sets the pointers to ignore (?dry_run=true: only says what that would change)", "old and new list",
 	 handle_ignore},
-	{"GET", "/admin/migrations", 0, NULL, "The pipeline: what is and was deployed", "the migrations",
-	 handle_migrations},
-	{"POST", "/admin/migrations", ENDPOINT_RAW, NULL,
+	{"GET", "/admin/migrations", ROLE_VIEWER, 0, NULL, "The pipeline: what is and was deployed",
+	 "the migrations", handle_migrations},
+	{"POST", "/admin/migrations", ROLE_ADMIN, ENDPOINT_RAW, NULL,
 	 "Begins with a spec: verify, deploy, traffic, migrate (?until=healthy: only deploys)",
 	 "the migration", handle_migration_create},
-	{"GET", "/admin/migrations/{id}", 0, NULL, "One migration with its log (?since= a line's number)",
-	 "the migration", handle_migration},
-	{"DELETE", "/admin/migrations/{id}", ENDPOINT_EMPTY, NULL,
+	{"GET", "/admin/migrations/{id}", ROLE_VIEWER, 0, NULL,
+	 "One migration with its log (?since= a line's number)", "the migration", handle_migration},
+	{"DELETE", "/admin/migrations/{id}", ROLE_ADMIN, ENDPOINT_EMPTY, NULL,
 	 "Stops, undoes and forgets a migration; not one whose service answers users", "nothing",
 	 handle_migration_delete},
-	{"GET", "/admin/events", 0, NULL,
+	{"GET", "/admin/events", ROLE_VIEWER, 0, NULL,
 	 "Events (?since=, ?limit=); with Accept: text/event-stream a stream with Last-Event-ID",
 	 "the events", handle_events},
-	{"GET", "/admin/datapath", 0, NULL, "Workers, connections, upstreams", "the data path",
+	{"GET", "/admin/datapath", ROLE_VIEWER, 0, NULL, "Workers, connections, upstreams", "the data path",
 	 handle_data_path},
-	{"GET", "/admin/trace", 0, NULL, "What would happen to a request (?method=GET, ?url=/)",
+	{"GET", "/admin/trace", ROLE_VIEWER, 0, NULL, "What would happen to a request (?method=GET, ?url=/)",
 	 "its route, the next side, and where it would go", handle_trace},
-	{"GET", "/admin/config", 0, NULL, "The configuration in effect, defaults filled in",
+	{"GET", "/admin/config", ROLE_VIEWER, 0, NULL, "The configuration in effect, defaults filled in",
 	 "the configuration", handle_config},
-	{"POST", "/admin/config/reload", 0, reason_keys, "Reads the configuration file again", "what changed",
-	 handle_reload},
-	{"GET", "/admin/audit", 0, NULL, "Who changed what (?limit=)", "the entries", handle_audit},
-	{"GET", "/healthz", ENDPOINT_OPEN, NULL, "Is the process alive?", "yes", handle_healthz},
-	{"GET", "/readyz", ENDPOINT_OPEN, NULL, "Does it serve, and can it store its state?", "yes",
+	{"POST", "/admin/config/reload", ROLE_OPERATOR, 0, reason_keys, "Reads the configuration file again",
+	 "what changed", handle_reload},
+	{"GET", "/admin/audit", ROLE_VIEWER, 0, NULL, "Who changed what (?limit=)", "the entries",
+	 handle_audit},
+	{"GET", "/healthz", ROLE_NONE, 0, NULL, "Is the process alive?", "yes", handle_healthz},
+	{"GET", "/readyz", ROLE_NONE, 0, NULL, "Does it serve, and can it store its state?", "yes",
 	 handle_readyz},
-	{"GET", "/metrics", 0, NULL, "Prometheus text format 0.0.4", "the metrics", handle_metrics},
-	{"GET", "/openapi.json", ENDPOINT_OPEN, NULL, "This interface as OpenAPI 3.1", "the document",
+	{"GET", "/metrics", ROLE_VIEWER, 0, NULL, "Prometheus text format 0.0.4", "the metrics",
+	 handle_metrics},
+	{"GET", "/openapi.json", ROLE_NONE, 0, NULL, "This interface as OpenAPI 3.1", "the document",
 	 handle_openapi},
-	{"GET", "/", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
-	{"GET", "/index.html", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
-	{"GET", "/app.js", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page's script", "JavaScript",
-	 handle_page},
-	{"GET", "/style.css", ENDPOINT_OPEN | ENDPOINT_HIDDEN, NULL, "The page's style", "CSS", handle_page},
+	{"GET", "/", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
+	{"GET", "/index.html", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
+	{"GET", "/app.js", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page's script", "JavaScript", handle_page},
+	{"GET", "/style.css", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page's style", "CSS", handle_page},
 };
 const size_t api_endpoint_count = sizeof(api_endpoints) / sizeof(api_endpoints[0]);
 
@@ -174,8 +177,11 @@ void response_write_head(const struct response *response, bool close, struct buf
 		buf_printf(out, "Allow: %s\r\n", response->allow);
 	if (response->location[0])
 		buf_printf(out, "Location: %s\r\n", response->location);
-	if (response->status == 401)
-		buf_append_str(out, "WWW-Authenticate: Bearer realm=\"phoenix\"\r\n");
+	if (response->status == 401 || response->challenge)
+		buf_printf(out, "WWW-Authenticate: Bearer realm=\"phoenix\"%s\r\n",
+			   response->challenge ? response->challenge : "");
+	if (response->retry_after_s)
+		buf_printf(out, "Retry-After: %u\r\n", response->retry_after_s);
 	if (close)
 		buf_append_str(out, "Connection: close\r\n");
 	buf_append_str(out, "\r\n");
@@ -363,6 +369,77 @@ static bool take_body(const struct endpoint *endpoint, struct request *request, 
 	return keys_are_known(endpoint, request->body, response);
 }
 
+static struct slice field_of(const struct connection *connection, struct slice name)
+{
+	const struct http_field *field = http_head_find_name(&connection->head, connection->in.data, name);
+	return field ? http_field_value(field, connection->in.data) : (struct slice){0};
+}
+
+/* RFC 6750 3.1: the scope that would do. */
+static const char *scope_challenge(enum role role)
+{
+	static const char *const challenges[ROLE_COUNT] = {
+		[ROLE_VIEWER] = ", error=\"insufficient_scope\", scope=\"viewer\"",
+		[ROLE_OPERATOR] = ", error=\"insufficient_scope\", scope=\"operator\"",
+		[ROLE_ADMIN] = ", error=\"insufficient_scope\", scope=\"admin\"",
+	};
+	return challenges[role];
+}
+
+static void respond_forbidden(const struct request *request, enum role needed, struct response *response)
+{
+	const struct peer *peer = request->peer;
+	json_t *more =
+		json_pack("{s:s, s:s}", "role", role_word(peer->role), "needed_role", role_word(needed));
+	struct buf text = {0};
+	if (peer->unix_socket && peer->role == ROLE_NONE)
+		buf_printf(&text,
+			   "%s may do nothing here: only root, the daemon's user and members of "
+			   "admin.socket_group (%s) may",
+			   peer->who,
+			   request->control->config->admin.socket_group
+				   ? request->control->config->admin.socket_group
+				   : "there is none");
+	else
+		buf_printf(&text, "this needs the role %s, and %s is %s", role_word(needed), peer->who,
+			   role_word(peer->role));
+	respond_problem(response, 403, buf_cstr(&text), more);
+	buf_fini(&text);
+	response->challenge = peer->unix_socket ? NULL : scope_challenge(needed);
+}
+
+/* Who asks, and may they? Answers when not. */
+static bool is_allowed(struct request *request, const struct endpoint *endpoint, struct slice authorization,
+		       struct response *response)
+{
+	uint64_t now_ns = clock_now_ns();
+	struct auth *auth = &request->admin->auth;
+	if (endpoint->role == ROLE_NONE)
+		return true;
+	switch (auth_identify(auth, authorization, now_ns, request->peer)) {
+	case AUTH_MISSING:
+		respond_problem(response, 401, "a token is needed: Authorization: Bearer …", NULL);
+		return false;
+	case AUTH_WRONG:
+		respond_problem(response, 401, "the token is not one of admin.token_file", NULL);
+		response->challenge = ", error=\"invalid_token\"";
+		return false;
+	case AUTH_LIMITED:
+		response->retry_after_s =
+			(limiter_wait_ms(&auth->limiter, request->peer->network, now_ns) + 999) / 1000;
+		respond_problem_format(response, 429,
+				       "too many wrong tokens from %s; the next is looked at in %u s",
+				       request->peer->ip, response->retry_after_s);
+		return false;
+	case AUTH_KNOWN:
+		break;
+	}
+	if (request->peer->role >= endpoint->role)
+		return true;
+	respond_forbidden(request, endpoint->role, response);
+	return false;
+}
+
 /* May this request be carried out? Answers when not. */
 static bool admit(struct request *request, const struct endpoint *endpoint,
 		  const struct connection *connection, struct response *response)
@@ -371,17 +448,8 @@ static bool admit(struct request *request, const struct endpoint *endpoint,
 	const char *base = connection->in.data;
 	const struct http_field *field;
 	struct peer *peer = request->peer;
-	if (!peer->unix_socket && request->admin->auth.tokens && !(endpoint->flags & ENDPOINT_OPEN)) {
-		field = http_head_find_name(head, base, SLICE("authorization"));
-		struct slice value = field ? http_field_value(field, base) : (struct slice){0};
-		if (!auth_token_is_ours(&request->admin->auth, value, peer)) {
-			respond_problem(response, 401,
-					field ? "the token is not one of admin.token_file"
-					      : "a token is needed: Authorization: Bearer …",
-					NULL);
-			return false;
-		}
-	}
+	if (!is_allowed(request, endpoint, field_of(connection, SLICE("authorization")), response))
+		return false;
 	if (strcmp(endpoint->method, "GET") == 0)
 		return true;
 	if (!peer->unix_socket) {
@@ -403,12 +471,6 @@ static bool admit(struct request *request, const struct endpoint *endpoint,
 		return false;
 	}
 	return true;
-}
-
-static struct slice field_of(const struct connection *connection, struct slice name)
-{
-	const struct http_field *field = http_head_find_name(&connection->head, connection->in.data, name);
-	return field ? http_field_value(field, connection->in.data) : (struct slice){0};
 }
 
 static void audit(const struct request *request, const struct response *response)

@@ -30,17 +30,18 @@ struct response {
 	char *body;	  /* malloc()ed, taken; or NULL */
 	const char *body_static;
 	size_t body_bytes;
-	char etag[64];	    /* "" = none */
-	char allow[64];	    /* "" = none */
-	char location[128]; /* "" = none */
-	bool cacheable;	    /* otherwise Cache-Control: no-store */
-	bool page;	    /* security fields of the page */
-	bool stream;	    /* the connection becomes an event stream */
-	uint64_t since;	    /* for it: the id after which events are wanted; UINT64_MAX = none of the past */
+	char etag[64];		/* "" = none */
+	char allow[64];		/* "" = none */
+	char location[128];	/* "" = none */
+	bool cacheable;		/* otherwise Cache-Control: no-store */
+	bool page;		/* security fields of the page */
+	bool stream;		/* the connection becomes an event stream */
+	const char *challenge;	/* more of WWW-Authenticate (RFC 6750 3), on 403 too; NULL = none */
+	uint32_t retry_after_s; /* 0 = none */
+	uint64_t since; /* for it: the id after which events are wanted; UINT64_MAX = none of the past */
 };
 
 enum endpoint_flag {
-	ENDPOINT_OPEN = 1 << 0,	  /* needs no token */
 	ENDPOINT_ROUTE = 1 << 1,  /* {id} must be a route */
 	ENDPOINT_RAW = 1 << 2,	  /* the handler reads the body's text itself */
 	ENDPOINT_EMPTY = 1 << 3,  /* takes no body */
@@ -58,6 +59,7 @@ struct body_key {
 struct endpoint {
 	const char *method;
 	const char *pattern; /* "{id}" and "{verb}" stand for one segment */
+	enum role role;	     /* that it needs; ROLE_NONE: anybody's, without a token */
 	unsigned flags;
 	const struct body_key *keys; /* of the JSON body; ends with a NULL name; NULL = no body, or RAW */
 	const char *summary;

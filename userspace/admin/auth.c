@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* auth: see auth.h. Secrets are never logged, and wiped before their memory is given back. */
+/* auth: see auth.h. */
 #include "admin/auth.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-#define TOKEN_FILE_BYTES_MAX 65536
+#define GROUPS_MAX 1024
 
 static void host_add(struct auth *auth, const char *host)
 {
@@ -27,68 +29,20 @@ static void host_add(struct auth *auth, const char *host)
 	auth->hosts[auth->host_count++] = copy;
 }
 
-/* "name:token" or a bare token, a line each; "#" begins a comment. */
-static int token_add(struct auth *auth, struct slice line, unsigned number, const char *path, struct buf *why)
+static int find_group(struct auth *auth, const char *name, struct buf *why)
 {
-	line = slice_trim(line);
-	while (line.len && line.ptr[line.len - 1] == '\r')
-		line.len--;
-	if (line.len == 0 || line.ptr[0] == '#')
+	auth->group = -1;
+	if (!name)
 		return 0;
-	struct slice name = {0}, secret = line;
-	const char *colon = memchr(line.ptr, ':', line.len);
-	if (colon) {
-		name = slice_of(line.ptr, (size_t)(colon - line.ptr));
-		secret = slice_of(colon + 1, line.len - name.len - 1);
+	errno = 0;
+	const struct group *group = getgrnam(name);
+	if (!group) {
+		buf_printf(why, "admin.socket_group \"%s\": %s; create it with: addgroup --system %s", name,
+			   errno ? strerror(errno) : "there is no such group", name);
+		return errno ? -errno : -ENOENT;
 	}
-	if (secret.len < AUTH_TOKEN_BYTES_MIN || secret.len > AUTH_TOKEN_BYTES_MAX) {
-		buf_printf(why, "%s:%u: the token has %zu bytes; it needs %u to %u", path, number, secret.len,
-			   AUTH_TOKEN_BYTES_MIN, AUTH_TOKEN_BYTES_MAX);
-		return -EINVAL;
-	}
-	if (auth->token_count == AUTH_TOKENS_MAX) {
-		buf_printf(why, "%s:%u: more than %u tokens", path, number, AUTH_TOKENS_MAX);
-		return -EINVAL;
-	}
-	struct auth_token *token = &auth->tokens[auth->token_count++];
-	if (name.len)
-		snprintf(token->name, sizeof(token->name), "token %.*s", SLICE_ARG(name));
-	else
-		snprintf(token->name, sizeof(token->name), "token");
-	memcpy(token->secret, secret.ptr, secret.len);
-	token->len = secret.len;
+	auth->group = group->gr_gid;
 	return 0;
-}
-
-static int tokens_read(struct auth *auth, const char *path, struct buf *why)
-{
-	char *text = calloc(1, TOKEN_FILE_BYTES_MAX);
-	auth->tokens = calloc(AUTH_TOKENS_MAX, sizeof(*auth->tokens));
-	FILE *file = text && auth->tokens ? fopen(path, "re") : NULL;
-	int err = file ? 0 : text && auth->tokens ? -errno : -ENOMEM;
-	if (err)
-		buf_printf(why, "admin.token_file %s: %s", path, strerror(-err));
-	size_t len = file ? fread(text, 1, TOKEN_FILE_BYTES_MAX - 1, file) : 0;
-	struct stat status;
-	if (file && fstat(fileno(file), &status) == 0 && (status.st_mode & S_IROTH)) {
-		buf_printf(why, "admin.token_file %s can be read by everybody (mode %03o): chmod 600 it",
-			   path, (unsigned)status.st_mode & 0777);
-		err = -EACCES;
-	}
-	struct slice rest = slice_of(text, len), line;
-	for (unsigned number = 1; !err && slice_split(&rest, '\n', &line); number++)
-		err = token_add(auth, line, number, path, why);
-	if (!err && auth->token_count == 0) {
-		buf_printf(why, "admin.token_file %s has no token: write one a line, as \"name:token\"",
-			   path);
-		err = -EINVAL;
-	}
-	if (file)
-		fclose(file);
-	if (text)
-		explicit_bzero(text, TOKEN_FILE_BYTES_MAX);
-	free(text);
-	return err;
 }
 
 int auth_init(struct auth *auth, const struct config *config, struct buf *why)
@@ -100,53 +54,95 @@ int auth_init(struct auth *auth, const struct config *config, struct buf *why)
 	host_add(auth, config->admin.listen.host);
 	for (size_t i = 0; i < config->admin.allowed_hosts.count; i++)
 		host_add(auth, config->admin.allowed_hosts.items[i]);
-	int err = config->admin.token_file ? tokens_read(auth, config->admin.token_file, why) : 0;
+	int err = find_group(auth, config->admin.socket_group, why);
+	if (!err && getrandom(auth->limiter.key, sizeof(auth->limiter.key), 0) != sizeof(auth->limiter.key))
+		err = -EIO;
+	if (!err && config->admin.token_file) {
+		auth->token_path = strdup(config->admin.token_file);
+		err = auth->token_path ? tokens_load(auth->token_path, &auth->tokens, why) : -ENOMEM;
+	}
 	if (err)
 		auth_fini(auth);
 	return err;
 }
 
+int auth_read_again(const struct auth *auth, struct tokens *out, struct buf *why)
+{
+	*out = (struct tokens){0};
+	return auth->token_path ? tokens_load(auth->token_path, out, why) : 0;
+}
+
 void auth_fini(struct auth *auth)
 {
-	if (auth->tokens)
-		explicit_bzero(auth->tokens, AUTH_TOKENS_MAX * sizeof(*auth->tokens));
-	free(auth->tokens);
+	tokens_fini(&auth->tokens);
+	free(auth->token_path);
 	for (size_t i = 0; i < auth->host_count; i++)
 		free(auth->hosts[i]);
 	free(auth->hosts);
-	*auth = (struct auth){0};
+	*auth = (struct auth){.group = -1};
 }
 
-void peer_init(struct peer *peer, int fd, bool unix_socket)
+/* --- who connected -------------------------------------------------------------------------------------- */
+
+/* Is the peer in this group, by its first group or one of the others (SO_PEERGROUPS)? */
+static bool in_group(int fd, gid_t first, int64_t group)
+{
+	gid_t groups[GROUPS_MAX];
+	socklen_t bytes = sizeof(groups);
+	if (group < 0)
+		return false;
+	if (first == (gid_t)group)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes))
+		return false;
+	for (size_t i = 0; i < bytes / sizeof(groups[0]); i++) {
+		if (groups[i] == (gid_t)group)
+			return true;
+	}
+	return false;
+}
+
+static void local_peer(struct peer *peer, const struct auth *auth, int fd)
+{
+	struct ucred credentials = {.uid = (uid_t)-1, .gid = (gid_t)-1};
+	socklen_t len = sizeof(credentials);
+	bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len) == 0;
+	peer->uid = credentials.uid;
+	if (known && (credentials.uid == 0 || credentials.uid == geteuid()))
+		peer->role = ROLE_ADMIN;
+	else if (known && in_group(fd, credentials.gid, auth->group))
+		peer->role = ROLE_OPERATOR;
+	snprintf(peer->address, sizeof(peer->address), "unix");
+	snprintf(peer->who, sizeof(peer->who), "uid %u", credentials.uid);
+}
+
+void peer_init(struct peer *peer, const struct auth *auth, int fd, bool unix_socket)
 {
 	memset(peer, 0, sizeof(*peer));
 	peer->unix_socket = unix_socket;
 	if (unix_socket) {
-		struct ucred credentials = {.uid = (uid_t)-1};
-		socklen_t len = sizeof(credentials);
-		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &len);
-		peer->uid = credentials.uid;
-		snprintf(peer->address, sizeof(peer->address), "unix");
-		snprintf(peer->who, sizeof(peer->who), "uid %u", credentials.uid);
+		local_peer(peer, auth, fd);
 		return;
 	}
 	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
-	char text[INET6_ADDRSTRLEN] = "?";
 	unsigned port = 0;
+	snprintf(peer->ip, sizeof(peer->ip), "?");
 	if (getpeername(fd, (struct sockaddr *)&address, &len) == 0) {
 		if (address.ss_family == AF_INET) {
 			const struct sockaddr_in *in = (const void *)&address;
-			inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+			inet_ntop(AF_INET, &in->sin_addr, peer->ip, sizeof(peer->ip));
+			limiter_network((const uint8_t *)&in->sin_addr, 4, peer->network);
 			port = ntohs(in->sin_port);
 		} else if (address.ss_family == AF_INET6) {
 			const struct sockaddr_in6 *in = (const void *)&address;
-			inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof(text));
+			inet_ntop(AF_INET6, &in->sin6_addr, peer->ip, sizeof(peer->ip));
+			limiter_network((const uint8_t *)&in->sin6_addr, 16, peer->network);
 			port = ntohs(in->sin6_port);
 		}
 	}
-	snprintf(peer->address, sizeof(peer->address), "%s:%u", text, port);
-	snprintf(peer->who, sizeof(peer->who), "%s", text);
+	snprintf(peer->address, sizeof(peer->address), "%s:%u", peer->ip, port);
+	snprintf(peer->who, sizeof(peer->who), "%s", peer->ip);
 }
 
 /* The host without port and brackets. */
@@ -180,28 +176,29 @@ bool auth_origin_is_ours(struct slice origin, struct slice host)
 	return slice_equal_nocase(slice_of(origin.ptr + 7, origin.len - 7), host);
 }
 
-/* Takes as long whatever is wrong: every byte of every token is looked at. */
-static bool secret_equal(const struct auth_token *token, struct slice given)
+enum auth_result auth_identify(struct auth *auth, struct slice authorization, uint64_t now_ns,
+			       struct peer *peer)
 {
-	unsigned differs = token->len != given.len;
-	for (size_t i = 0; i < given.len; i++)
-		differs |= (unsigned char)given.ptr[i] ^ (unsigned char)token->secret[i % (token->len + 1)];
-	return differs == 0;
-}
-
-bool auth_token_is_ours(const struct auth *auth, struct slice authorization, struct peer *peer)
-{
-	if (authorization.len < 7 || strncasecmp(authorization.ptr, "Bearer ", 7) != 0)
-		return false;
-	struct slice given = slice_trim(slice_of(authorization.ptr + 7, authorization.len - 7));
-	if (given.len == 0 || given.len > AUTH_TOKEN_BYTES_MAX)
-		return false;
-	const struct auth_token *found = NULL;
-	for (size_t i = 0; i < auth->token_count; i++) {
-		if (secret_equal(&auth->tokens[i], given))
-			found = &auth->tokens[i];
+	if (peer->unix_socket)
+		return AUTH_KNOWN;
+	/* Whoever the last request of this connection was from. */
+	snprintf(peer->who, sizeof(peer->who), "%s", peer->ip);
+	peer->role = auth->tokens.items ? ROLE_NONE : ROLE_ADMIN;
+	if (!auth->tokens.items)
+		return AUTH_KNOWN;
+	if (authorization.len == 0)
+		return AUTH_MISSING;
+	if (limiter_wait_ms(&auth->limiter, peer->network, now_ns))
+		return AUTH_LIMITED;
+	const struct token *token = NULL;
+	if (authorization.len > 7 && strncasecmp(authorization.ptr, "Bearer ", 7) == 0)
+		token = tokens_find(&auth->tokens,
+				    slice_trim(slice_of(authorization.ptr + 7, authorization.len - 7)));
+	if (!token) {
+		limiter_fail(&auth->limiter, peer->network, now_ns);
+		return AUTH_WRONG;
 	}
-	if (found)
-		snprintf(peer->who, sizeof(peer->who), "%s", found->name);
-	return found != NULL;
+	peer->role = token->role;
+	snprintf(peer->who, sizeof(peer->who), "token%s%s", token->name[0] ? " " : "", token->name);
+	return AUTH_KNOWN;
 }

@@ -2,8 +2,9 @@
 /*
  * listen: the addresses of the admin interface.
  *
- * The Unix socket has mode 0660: its owner and group may do everything. One that a dead process left behind
- * is removed; one that still answers is not ours to take. A TCP address that others can reach needs a token.
+ * The Unix socket belongs to root or the daemon's user alone (0600), or, with admin.socket_group, also to
+ * that group (0660). One that a dead process left behind is removed; one that still answers is not ours to
+ * take. A TCP address that others can reach needs a token.
  */
 #include "admin/server.h"
 #include "base/log.h"
@@ -71,12 +72,21 @@ static int bind_unix(struct admin *admin, const char *path, int *out, struct buf
 	if (!err) {
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		/* The mode must be right from the first moment on. */
-		mode_t mask = umask(0117);
+		mode_t mask = umask(0177);
 		if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)))
 			err = -errno;
 		umask(mask);
 		if (!err)
 			admin->socket_path = strdup(path);
+		if (!err && admin->auth.group >= 0 &&
+		    (chown(path, (uid_t)-1, (gid_t)admin->auth.group) || chmod(path, 0660))) {
+			err = -errno;
+			buf_printf(
+				why,
+				"admin.socket %s cannot be given to the group \"%s\": %s; start as root, or "
+				"as a member of it",
+				path, admin->control->config->admin.socket_group, strerror(errno));
+		}
 		if (!err && listen(fd, 128))
 			err = -errno;
 	}

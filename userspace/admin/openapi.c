@@ -45,8 +45,10 @@ static json_t *operation(const struct endpoint *endpoint)
 		json_object_set_new(json, "parameters",
 				    json_pack("[{s:s, s:s, s:b, s:{s:s}}]", "name", "id", "in", "path",
 					      "required", 1, "schema", "type", "string"));
-	if (json && (endpoint->flags & ENDPOINT_OPEN))
+	if (json && endpoint->role == ROLE_NONE)
 		json_object_set_new(json, "security", json_array());
+	else if (json)
+		json_object_set_new(json, "x-role", json_string(role_word(endpoint->role)));
 	return json;
 }
 

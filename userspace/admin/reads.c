@@ -38,8 +38,16 @@ static void respond_text(struct response *response, const char *type, struct buf
 
 void handle_status(struct request *request, struct response *response)
 {
-	struct buf text = {0};
-	view_status(request->control, &text);
+	struct buf text = {0}, rest = {0};
+	/* Who asks is told here only: the status of the event stream is the same for all who listen. */
+	buf_append_str(&text, "{\"you\":{\"name\":");
+	buf_append_json(&text, slice_str(request->peer->who));
+	buf_printf(&text, ",\"role\":\"%s\"},", role_word(request->peer->role));
+	view_status(request->control, &rest);
+	if (rest.len)
+		buf_append(&text, rest.data + 1, rest.len - 1); /* behind its opening brace */
+	text.failed |= rest.failed;
+	buf_fini(&rest);
 	respond_text(response, "application/json", &text);
 }
 

@@ -302,7 +302,7 @@ static void connection_create(struct admin_listener *listener, int fd)
 		return;
 	}
 	connection->admin = admin;
-	peer_init(&connection->peer, fd, listener->unix_socket);
+	peer_init(&connection->peer, &admin->auth, fd, listener->unix_socket);
 	stream_init(&connection->stream, &admin->control->ring, &stream_events, fd);
 	timer_init(&connection->timer, on_timeout);
 	http_head_init(&connection->head, 0, ADMIN_FIELDS_MAX);
@@ -350,6 +350,38 @@ static void on_beat(struct timer *timer)
 	timer_set(&admin->control->ring.timers, timer, clock_now_ns() + SSE_STATUS_MS / 2 * NS_PER_MS);
 }
 
+/* --- the token file, read again --------------------------------------------------------------------------
+ */
+
+static int on_reload_read(void *context, struct buf *why)
+{
+	struct admin *admin = context;
+	tokens_fini(&admin->tokens_read);
+	return auth_read_again(&admin->auth, &admin->tokens_read, why);
+}
+
+static void on_reload_take(void *context)
+{
+	struct admin *admin = context;
+	if (!admin->auth.token_path || tokens_equal(&admin->auth.tokens, &admin->tokens_read)) {
+		tokens_fini(&admin->tokens_read);
+		return;
+	}
+	tokens_fini(&admin->auth.tokens);
+	admin->auth.tokens = admin->tokens_read;
+	admin->tokens_read = (struct tokens){0};
+	log_info("admin", "%s: %zu tokens are accepted now", admin->auth.token_path,
+		 admin->auth.tokens.count);
+	/* Every other request is asked anew who it is from; a stream was asked when it began. */
+	struct list *link = admin->connections.next;
+	while (link != &admin->connections) {
+		struct connection *connection = container_of(link, struct connection, link);
+		link = link->next;
+		if (connection->state == CONNECTION_EVENTS && !connection->peer.unix_socket)
+			connection_close(connection);
+	}
+}
+
 int admin_start(struct control *control, struct inheritance *inheritance, struct admin **out, struct buf *why)
 {
 	struct admin *admin = calloc(1, sizeof(*admin));
@@ -365,6 +397,7 @@ int admin_start(struct control *control, struct inheritance *inheritance, struct
 		admin->listeners[i].accept.done = on_accept;
 	}
 	int err = auth_init(&admin->auth, control->config, why);
+	control->reload_hook = (struct reload_hook){admin, on_reload_read, on_reload_take};
 	if (!err)
 		err = admin_listen(admin, inheritance, why);
 	if (err) {
@@ -410,6 +443,8 @@ void admin_stop(struct admin *admin)
 	if (admin->socket_path && admin->control->handover.state != HANDOVER_DONE)
 		unlink(admin->socket_path);
 	free(admin->socket_path);
+	admin->control->reload_hook = (struct reload_hook){0};
+	tokens_fini(&admin->tokens_read);
 	auth_fini(&admin->auth);
 	free(admin);
 }

@@ -69,6 +69,7 @@ struct connection {
 struct admin {
 	struct control *control;
 	struct auth auth;
+	struct tokens tokens_read;	    /* by a reload that is under way */
 	struct admin_listener listeners[2]; /* Unix, TCP */
 	char *socket_path;		    /* bound by us: removed at the end */
 	struct list connections;

@@ -30,7 +30,9 @@ static void give(int directory, const char *name, const struct passwd *to)
 	if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) || status.st_uid != 0 ||
 	    (!S_ISREG(status.st_mode) && !S_ISSOCK(status.st_mode)) || status.st_nlink != 1)
 		return;
-	if (fchownat(directory, name, to->pw_uid, to->pw_gid, AT_SYMLINK_NOFOLLOW))
+	/* A group that somebody chose stays: that of the admin socket. */
+	gid_t group = status.st_gid ? status.st_gid : to->pw_gid;
+	if (fchownat(directory, name, to->pw_uid, group, AT_SYMLINK_NOFOLLOW))
 		return; /* found out by whoever writes to it */
 }
 

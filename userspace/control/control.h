@@ -28,6 +28,14 @@ struct data_path {
 
 struct pipeline;
 
+/* What else is read anew with the configuration: the tokens of the admin interface. */
+struct reload_hook {
+	void *context;
+	/* Reads; with `why` and -errno the reload is refused. May be called again before `take`. */
+	int (*read)(void *context, struct buf *why);
+	void (*take)(void *context); /* what was read acts from now on */
+};
+
 struct control {
 	struct ring ring;
 	bool ring_ready;
@@ -52,6 +60,7 @@ struct control {
 	uint64_t loaded_wall_ns;
 	bool reload_ok;
 	char *reload_error; /* NULL when the last reload went well */
+	struct reload_hook reload_hook;
 	bool published;
 
 	struct timer tick;

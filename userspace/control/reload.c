@@ -68,7 +68,10 @@ int control_reload(struct control *control, const char *who, json_t **report, st
 		return err;
 	}
 	struct route_report done;
-	err = routes_load(control, file, &done, why);
+	if (control->reload_hook.read)
+		err = control->reload_hook.read(control->reload_hook.context, why);
+	if (!err)
+		err = routes_load(control, file, &done, why);
 	if (err) {
 		config_destroy(file);
 		buf_fini(&errors);
@@ -78,6 +81,8 @@ int control_reload(struct control *control, const char *who, json_t **report, st
 	compare_fixed_parts(control->config, file, done.warnings);
 	append_lines(done.warnings, buf_slice(&errors));
 	buf_fini(&errors);
+	if (control->reload_hook.take)
+		control->reload_hook.take(control->reload_hook.context);
 	config_destroy(control->config);
 	control->config = file;
 	control->loaded_wall_ns = clock_wall_ns();
