@@ -6,12 +6,14 @@ down, the repair loop, orders on the way, and the deployed service's own life.
 import json
 import os
 import re
+import shutil
 import signal
 import time
 
 from lib.case import Bench, check, equal, table, timeout
 from lib.net import ask, free_port, wait_for
 from lib.pipeline import Rig, SERVICE, answer_of, log_of, stages_of
+from lib.process import Skip
 
 SUBJECTS = ("phoenix",)
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -120,6 +122,40 @@ def test_traffic_made_from_the_sources_openapi(env):
     equal(code, 0, f"exit\n{out}{err}")
     with open(os.path.join(rig.work, "made", "scenario.json")) as file:
         check(any("/made/" in r["path"] for r in json.load(file)["requests"]), "the scenario's requests")
+
+
+@timeout(90)
+@table([("counts-agree", {}, None, None), ("counts-differ", {"K6_LIES": "3"}, "mirror", "do not agree"),
+        ("not-installed", None, "verify", 'traffic.runner is "k6", and k6 is not installed')])
+def test_traffic_by_k6(env, row):
+    """The scenario as k6's script, run by a stand-in that runs the script (lib/k6.js): its count must be the gateway's."""
+    name, variables, failed_in, words = row
+    if not shutil.which("node"):
+        raise Skip("node is not installed")
+    folder = os.path.join(env.rig.gw.directory, "bin")
+    os.makedirs(folder, exist_ok=True)
+    if variables is not None and not os.path.lexists(f"{folder}/k6"):
+        os.symlink(os.path.join(ROOT, "tests", "lib", "k6.js"), f"{folder}/k6")
+    rig = Rig(environment=dict(variables or {}, PATH=f"{folder}:{os.environ['PATH']}"))
+    try:
+        if variables is None and os.path.lexists(f"{folder}/k6"):
+            os.unlink(f"{folder}/k6")
+        if variables is None and shutil.which("k6"):
+            raise Skip("k6 is installed here")
+        spec = rig.spec("by-k6", traffic={"runner": "k6", "rate": 60, "round_ms": 600},
+                        policy={"min_samples": 10 if variables == {} else 100000})
+        code, out, err = rig.migrate(spec)
+        item = rig.get("by-k6")
+        equal(code, 10 if failed_in else 0, f"exit\n{out}{err}")
+        if failed_in:
+            equal(item["failed_in"], failed_in)
+            check(words in item["reason"], item["reason"])
+        else:
+            rounds = re.findall(r"k6 sent (\d+), the gateway counted (\d+)", out)
+            check(rounds and all(a == b != "0" for a, b in rounds), out)
+            equal(rig.admin.route("by-k6")["synthetic"]["requests"], sum(int(a) for a, b in rounds))
+    finally:
+        rig.stop()
 
 
 @timeout(90)

@@ -65,9 +65,9 @@ def merge(into, more):
 
 
 class Rig:
-    def __init__(self, sanitized=True, **config):
+    def __init__(self, sanitized=True, environment=None, **config):
         self.legacy = Upstream(legacy_answer)
-        self.gw = Gateway([], sanitized=sanitized, **config)
+        self.gw = Gateway([], sanitized=sanitized, environment=environment, **config)
         self.admin = self.gw.admin
         self.work = config.get("pipeline", {}).get("directory") or os.path.join(self.gw.directory, "pipeline")
         self.count = 0

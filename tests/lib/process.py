@@ -139,7 +139,7 @@ def route(id="all", path="/*", legacy=None, modern=None, method="*", sample=0, a
 class Gateway(Process):
     """The proxy under test. `routes` are route() dictionaries; everything else goes into the file as it is."""
 
-    def __init__(self, routes, sanitized=False, yaml=None, start=True, subject=None, **config):
+    def __init__(self, routes, sanitized=False, yaml=None, start=True, subject=None, environment=None, **config):
         self.subject = subject or SUBJECT
         directory = scratch()
         self.port = free_port()
@@ -163,7 +163,7 @@ class Gateway(Process):
         args = {"phoenix": self._phoenix, "haproxy": self._haproxy, "nginx": self._nginx}[self.subject](
             directory, sanitized)
         super().__init__(args, directory, {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
-                                           "UBSAN_OPTIONS": "print_stacktrace=1"})
+                                           "UBSAN_OPTIONS": "print_stacktrace=1", **(environment or {})})
         self.admin = Admin(("127.0.0.1", self.admin_port))
         self.admin_unix = Admin(self.socket_path)
         if start:

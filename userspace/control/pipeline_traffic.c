@@ -63,6 +63,25 @@ static int generate(struct rollout *r, struct job *job, struct buf *why)
 	return err;
 }
 
+/* That the client is there is found out before anything is deployed, not when it is to send. */
+static int check_runner(const struct spec *spec, struct job *job, struct buf *why)
+{
+	char *argv[] = {"k6", "version", NULL};
+	struct buf reason = {0};
+	if (spec->traffic.runner != TRAFFIC_K6 || spec->traffic.rate == 0)
+		return 0;
+	int err = child_run(job, &(struct child){.argv = argv}, NULL, &reason);
+	if (err == -ENOENT)
+		buf_append_str(
+			why,
+			"traffic.runner is \"k6\", and k6 is not installed (https://k6.io); install it, or "
+			"leave traffic.runner out: phoenix-traffic sends the same scenario");
+	else if (err)
+		buf_append_slice(why, buf_slice(&reason));
+	buf_fini(&reason);
+	return err;
+}
+
 /* The scenario into WORK/scenario.json; without one, nothing is sent. */
 int traffic_prepare(struct rollout *r, struct job *job, struct buf *why)
 {
@@ -72,8 +91,12 @@ int traffic_prepare(struct rollout *r, struct job *job, struct buf *why)
 	int work = files_open_folder(r->work, false, why);
 	if (work < 0)
 		return work;
-	int err = 0;
+	int err = check_runner(spec, job, why);
 	files_remove(work, SCENARIO_FILE);
+	if (err) {
+		close(work);
+		return err;
+	}
 	if (spec->traffic.rate == 0) {
 		job_say(job, "traffic.rate is 0: Phoenix sends no requests of its own");
 	} else if (json_is_string(spec->traffic.scenario)) {
@@ -101,19 +124,25 @@ int traffic_prepare(struct rollout *r, struct job *job, struct buf *why)
 	return err;
 }
 
-/* What the client's report says, in a line; why it is a failure, if it is one. */
+/*
+ * What the client's report says, in a line; why it is a failure, if it is one. phoenix-traffic reports who
+ * answered what, k6 (by way of phoenixctl) only how many it sent and how many the gateway counted.
+ */
 static int judge_round(struct rollout *r, struct job *job, int status, struct buf *said, struct buf *why)
 {
 	struct buf text = {0}, reason = {0};
 	int work = files_open_folder(r->work, false, &reason);
 	json_t *report = NULL;
+	bool k6 = r->spec->traffic.runner == TRAFFIC_K6;
 	if (work >= 0 && files_read(work, REPORT_FILE, REPORT_BYTES_MAX, &text, &reason) == 0)
 		report = json_loadb(text.data, text.len, 0, NULL);
 	if (work >= 0)
 		close(work);
 	long long sent = (long long)json_integer_value(json_object_get(report, "sent"));
-	long long answered = (long long)json_integer_value(json_object_get(report, "answered"));
-	job_say(job, "traffic: %lld sent, %lld answered", sent, answered);
+	long long other = (long long)json_integer_value(json_object_get(report, k6 ? "counted" : "answered"));
+	job_say(job,
+		k6 ? "traffic: k6 sent %lld, the gateway counted %lld" : "traffic: %lld sent, %lld answered",
+		sent, other);
 	if (status) {
 		buf_printf(why, "the traffic client ended with status %d%s after %lld requests: %s", status,
 			   status == 20	 ? " (a threshold was crossed)"
@@ -130,33 +159,44 @@ static int judge_round(struct rollout *r, struct job *job, int status, struct bu
 	return status ? -EPROTO : 0;
 }
 
+/* The command of one round; both clients take the same options. */
+static void round_command(const struct rollout *r, struct strings *argv)
+{
+	char program[1024];
+	bool k6 = r->spec->traffic.runner == TRAFFIC_K6;
+	find_beside(k6 ? "phoenixctl" : "phoenix-traffic", program, sizeof(program));
+	strings_add(argv, program);
+	if (k6)
+		strings_add(argv, "traffic");
+	strings_add(argv, "run");
+	strings_printf(argv, "%s/" SCENARIO_FILE, r->work);
+	strings_add(argv, k6 ? "--with=k6" : "--progress=0");
+	strings_printf(argv, "--url=%s", r->gateway_url);
+	strings_printf(argv, "--rate=%u", r->spec->traffic.rate);
+	strings_printf(argv, "--duration=%ums", r->spec->traffic.round_ms);
+	strings_printf(argv, "--connections=%u", r->spec->traffic.connections);
+	strings_printf(argv, "--out=%s/" REPORT_FILE, r->work);
+	if (r->admin[0])
+		strings_printf(argv, "%s=%s", k6 ? "--admin" : "--reconcile", r->admin);
+	if (r->token_file[0] && strncmp(r->admin, "unix:", 5) != 0)
+		strings_printf(argv, "--token-file=%s", r->token_file);
+}
+
 static int traffic_round(struct rollout *r, struct job *job, struct buf *why)
 {
 	struct strings argv = {0};
-	struct buf said = {.max = 65536};
+	struct buf said = {.max = 65536}, reason = {0};
 	int status = 0;
-	char program[1024];
-	find_beside("phoenix-traffic", program, sizeof(program));
-	strings_add(&argv, program);
-	strings_add(&argv, "run");
-	strings_printf(&argv, "%s/" SCENARIO_FILE, r->work);
-	strings_printf(&argv, "--url=%s", r->gateway_url);
-	strings_printf(&argv, "--rate=%u", r->spec->traffic.rate);
-	strings_printf(&argv, "--duration=%ums", r->spec->traffic.round_ms);
-	strings_printf(&argv, "--connections=%u", r->spec->traffic.connections);
-	strings_printf(&argv, "--out=%s/" REPORT_FILE, r->work);
-	strings_add(&argv, "--progress=0");
-	if (r->admin[0])
-		strings_printf(&argv, "--reconcile=%s", r->admin);
-	if (r->token_file[0] && strncmp(r->admin, "unix:", 5) != 0)
-		strings_printf(&argv, "--token-file=%s", r->token_file);
-	struct buf reason = {0};
+	char report[4200];
+	snprintf(report, sizeof(report), "%s/" REPORT_FILE, r->work);
+	unlink(report); /* of the round before: this one's or none */
+	round_command(r, &argv);
 	int err = argv.failed ? -ENOMEM
 			      : child_run(job,
 					  &(struct child){.argv = argv.items,
 							  .quiet = true,
 							  .kept = &said,
-							  .grace_ms = 300},
+							  .grace_ms = 1000},
 					  &status, &reason);
 	if (err == 0 || err == -ECHILD)
 		err = judge_round(r, job, status, err ? &reason : &said, why);

@@ -201,6 +201,13 @@ static int read_counted(struct k6_run *run, uint64_t *counted)
 	return rc;
 }
 
+static volatile sig_atomic_t told_to_end;
+
+static void on_end(int number)
+{
+	told_to_end = number;
+}
+
 /* Runs k6 to its end; its talk and its report go to stderr when stdout is for our JSON. */
 static int run_script(struct k6_run *run, struct buf *url)
 {
@@ -210,15 +217,24 @@ static int run_script(struct k6_run *run, struct buf *url)
 	int status = 0;
 	buf_printf(&target, "TARGET=%s", buf_cstr(url));
 	buf_printf(&summary, "--summary-export=%s", run->summary);
-	const char *words[] = {
-		"k6",	     "run", "--no-usage-report", buf_cstr(&summary), "-e", buf_cstr(&target),
-		run->script, NULL};
+	/* Its progress is for people: megabytes of it in a log help nobody. */
+	const char *words[] = {"k6",
+			       "run",
+			       "--no-usage-report",
+			       buf_cstr(&summary),
+			       "-e",
+			       buf_cstr(&target),
+			       run->script,
+			       isatty(STDERR_FILENO) ? NULL : "--quiet",
+			       NULL};
 	posix_spawn_file_actions_init(&actions);
 	if (run->ctl->json)
 		posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
 	int err = posix_spawnp(&pid, "k6", &actions, NULL, (char *const *)words, environ);
 	posix_spawn_file_actions_destroy(&actions);
-	signal(SIGINT, SIG_IGN); /* k6 ends by it, with its report; then it is our turn */
+	/* k6 ends by them, with its report; then it is our turn. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, on_end);
 	while (!err && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	buf_fini(&target);
@@ -228,6 +244,10 @@ static int run_script(struct k6_run *run, struct buf *url)
 			   err == ENOENT ? "k6 is not installed (https://k6.io); without --with k6 the same "
 					   "scenario runs with phoenix-traffic"
 					 : "cannot run k6");
+		return CTL_FAILED;
+	}
+	if (told_to_end) {
+		talk_error(run->ctl, "ended by signal %d: nothing was compared", (int)told_to_end);
 		return CTL_FAILED;
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -268,6 +288,20 @@ static int compare_counts(struct k6_run *run)
 	return CTL_FAILED;
 }
 
+/* To stdout with -o json, and to the file of --out. */
+static void report_counts(const struct k6_run *run, int compared, int status)
+{
+	const char *out = run->line->options[OPTION_OUT];
+	json_t *json = json_pack("{s:s, s:I, s:I, s:b, s:b}", "client", "k6", "sent", (json_int_t)run->sent,
+				 "counted", (json_int_t)run->counted, "equal", compared == CTL_DONE,
+				 "crossed", status == CTL_THRESHOLD);
+	if (run->ctl->json)
+		talk_json(run->ctl, json);
+	if (out && (!json || json_dump_file(json, out, JSON_COMPACT)))
+		talk_error(run->ctl, "cannot write %s: %s", out, strerror(errno));
+	json_decref(json);
+}
+
 static int run_k6(struct ctl *ctl, const struct ctl_line *line, struct buf *url)
 {
 	struct k6_run run = {.ctl = ctl, .line = line, .folder = "/tmp/phoenix-k6-XXXXXX"};
@@ -285,17 +319,10 @@ static int run_k6(struct ctl *ctl, const struct ctl_line *line, struct buf *url)
 		if (status == CTL_DONE || status == CTL_THRESHOLD) {
 			int compared = compare_counts(&run);
 			status = compared ? compared : status;
-			if (ctl->json) {
-				json_t *json = json_pack(
-					"{s:s, s:I, s:I, s:b, s:b}", "client", "k6", "sent",
-					(json_int_t)run.sent, "counted", (json_int_t)run.counted, "equal",
-					compared == CTL_DONE, "crossed", status == CTL_THRESHOLD);
-				talk_json(ctl, json);
-				json_decref(json);
-			} else if (!compared) {
+			report_counts(&run, compared, status);
+			if (!ctl->json && !compared)
 				talk_note(ctl, "the gateway counted the same: %llu requests",
 					  (unsigned long long)run.sent);
-			}
 		}
 	}
 	unlink(run.script);

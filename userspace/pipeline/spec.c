@@ -21,6 +21,11 @@ const char *const deploy_words[] = {[DEPLOY_AUTO] = "auto",
 				    [DEPLOY_PROCESS] = "process",
 				    [DEPLOY_DOCKER] = "docker",
 				    [DEPLOY_KIND_COUNT] = NULL};
+static const char *const runner_words[] = {
+#define X(name, word) word,
+	TRAFFIC_RUNNERS(X)
+#undef X
+		NULL};
 static const char *const network_words[] = {
 	[NETWORK_HOST] = "host", [NETWORK_BRIDGE] = "bridge", [NETWORK_COUNT] = NULL};
 
@@ -207,11 +212,14 @@ static const struct key_spec deploy_keys[] = {
 
 static const struct key_spec traffic_keys[] = {
 	{"scenario", KEY_JSON, SPEC(traffic.scenario), "null", .nullable = true,
-	 .help = "What phoenix-traffic sends, as an object, or a file's name within the source."},
+	 .help = "What is sent, as an object, or a file's name within the source."},
 	{"generate", KEY_JSON, SPEC(traffic.generate), "null", .nullable = true,
 	 .help = "Arguments of `phoenixctl traffic generate` that make the scenario, run in the source's "
 		 "folder. With "
 		 "neither it is made of the cases of \"verify\" and the route's path."},
+	{"runner", KEY_WORD, SPEC(traffic.runner), "\"phoenix-traffic\"", .words = runner_words,
+	 .help = "Who sends it: phoenix-traffic, or k6, which must be installed; the scenario becomes its "
+		 "script."},
 	{"rate", KEY_U32, SPEC(traffic.rate), "100", 0, 100000,
 	 .help = "Requests a second; 0: Phoenix sends none."},
 	{"connections", KEY_U32, SPEC(traffic.connections), "16", 1, 1000, .help = "Keep-alive connections."},

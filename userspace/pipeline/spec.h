@@ -47,6 +47,18 @@ extern const char *const language_words[];
 enum deploy_kind { DEPLOY_AUTO, DEPLOY_PROCESS, DEPLOY_DOCKER, DEPLOY_KIND_COUNT };
 extern const char *const deploy_words[];
 
+/* X(NAME, word): who sends the traffic; the words of `phoenixctl traffic run --with` */
+#define TRAFFIC_RUNNERS(X)                                                                                   \
+	X(PHOENIX, "phoenix-traffic")                                                                        \
+	X(K6, "k6")
+
+enum traffic_runner {
+#define X(name, word) TRAFFIC_##name,
+	TRAFFIC_RUNNERS(X)
+#undef X
+		TRAFFIC_RUNNER_COUNT
+};
+
 enum deploy_network { NETWORK_HOST, NETWORK_BRIDGE, NETWORK_COUNT };
 
 struct spec {
@@ -78,6 +90,7 @@ struct spec {
 	} deploy;
 	struct {
 		json_t *scenario, *generate;
+		enum traffic_runner runner;
 		uint32_t rate, connections, round_ms, rounds;
 	} traffic;
 	struct {
