@@ -4,7 +4,7 @@
 #   userspace/**/*.c (but main.c)  -> $(O)/libphoenix.a
 #   userspace/main.c               -> $(O)/phoenixd
 #   tools/FOLDER/*.c               -> $(O)/libtools.a (but demo and bench, which hold programs)
-#   tools/NAME.c                   -> $(O)/NAME
+#   tools/NAME.c                   -> $(O)/NAME (manual: writes the pages of $(O)/man)
 #   tools/demo/NAME.c              -> $(O)/demo/NAME
 #   tools/bench/NAME.c             -> $(O)/bench/NAME
 #   tests/unit/test_NAME.c         -> $(O)/tests/test_NAME (and tests/fuzz/fuzz.mk: the fuzz targets)
@@ -48,12 +48,13 @@ LAB      := $(patsubst tests/lab/%.c,$(O)/tests/%,$(wildcard tests/lab/*.c)) \
             $(patsubst tests/bpf/%.bpf.c,$(O)/tests/%.bpf.o,$(wildcard tests/bpf/*.bpf.c))
 BPF_OBJ  := $(patsubst %.c,$(O)/obj/%.o,$(filter-out tests/bpf/test_% %.bpf.c,$(wildcard tests/bpf/*.c)))
 BPF_TEST := $(patsubst tests/bpf/test_%.c,$(O)/tests/bpf_%,$(wildcard tests/bpf/test_*.c))
+MAN      := $(addprefix $(O)/man/,phoenixctl.1 phoenix-traffic.1 phoenixd.8 phoenix.json.5 phoenix-migration.json.5)
 UNIT     := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.c))
 
 # A whole build below make check, make demo: as many jobs as cores, quiet unless something is wrong.
 BUILD    := $(MAKE) -s --no-print-directory -j$(shell nproc)
 
-.PHONY: all help setup demo check unit lab bench install clean
+.PHONY: all help setup demo check unit lab bench man install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -124,12 +125,19 @@ demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|
 check: ## all tests, with everything they need
 	@tools/setup.sh build test
 	@echo "building with $(CC)"
-	@$(BUILD) all lab
+	@$(BUILD) all lab man
 	@echo "building with sanitizers"
 	@$(BUILD) O=$(O)/asan SANITIZE=address,undefined all unit
 	@echo "building with clang"
 	@$(BUILD) O=$(O)/clang CC=clang all unit
 	@tests/run --build $(O)
+
+# From the tables that the programs work with, so that a page cannot tell another story than --help.
+man: $(MAN) ## write the manual pages to $(O)/man
+
+$(O)/man/%: $(O)/manual
+	@mkdir -p $(@D)
+	$(O)/manual $* > $@
 
 lab: $(LAB) $(BPF_TEST) ## build what the test lab is made of (run by `make check`)
 

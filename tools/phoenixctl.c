@@ -6,15 +6,9 @@
  */
 #include "ctl/command.h"
 #include "ctl/handlers.h"
-#include "ctl/parse.h"
 #include "ctl/talk.h"
 
 #include <curl/curl.h>
-#include <errno.h>
-#include <stdlib.h>
-
-#define DEFAULT_ADMIN	"unix:/run/phoenix/admin.sock"
-#define TOKEN_BYTES_MAX 8192
 
 static volatile sig_atomic_t interrupted;
 
@@ -39,61 +33,15 @@ static void watch_signals(const struct ctl_line *line)
 	sigaction(SIGPIPE, &action, NULL);
 }
 
-/* The token from --token-file, else from PHOENIX_TOKEN; empty when there is none. An exit status. */
-static int find_token(const struct ctl *ctl, const struct ctl_line *line, struct buf *token)
-{
-	const char *path = line->options[OPTION_TOKEN_FILE], *env = getenv("PHOENIX_TOKEN");
-	struct buf why = {0};
-	char text[TOKEN_BYTES_MAX];
-	size_t len = 0;
-
-	if (!path && !(env && *env))
-		return CTL_DONE;
-	if (path) {
-		FILE *file = fopen(path, "r");
-		if (!file) {
-			talk_error(ctl, "cannot read the token file %s: %s", path, strerror(errno));
-			return CTL_USAGE;
-		}
-		len = fread(text, 1, sizeof(text), file);
-		fclose(file);
-	}
-	int rc = parse_token(path ? slice_of(text, len) : slice_str(env), token, &why);
-	if (rc < 0)
-		talk_error(ctl, "%s: %s", path ? path : "PHOENIX_TOKEN", buf_cstr(&why));
-	buf_fini(&why);
-	return rc < 0 ? CTL_USAGE : CTL_DONE;
-}
-
-static int connect_daemon(struct ctl *ctl, const struct ctl_line *line)
-{
-	const char *admin = line->options[OPTION_ADMIN], *env = getenv("PHOENIX_ADMIN");
-	struct buf token = {0}, why = {0};
-
-	if (!admin)
-		admin = env && *env ? env : DEFAULT_ADMIN;
-	ctl->admin = admin;
-	int status = find_token(ctl, line, &token);
-	if (status == CTL_DONE) {
-		status = client_open(admin, token.len ? buf_cstr(&token) : NULL, &interrupted, &ctl->client,
-				     &why);
-		if (status)
-			talk_error(ctl, "%s", buf_cstr(&why));
-	}
-	buf_fini(&token);
-	buf_fini(&why);
-	return status;
-}
-
 static int print_help(const struct ctl *ctl, const struct ctl_line *line)
 {
 	struct buf out = {0};
 	if (line->command)
-		ctl_help_command(line->command, &out);
+		ctl_help_command(line->command, talk_help_width(ctl), &out);
 	else if (line->argument_count)
-		ctl_help_group(line->arguments[0], &out);
+		ctl_help_group(line->arguments[0], talk_help_width(ctl), &out);
 	else
-		ctl_help(&out);
+		ctl_help(talk_help_width(ctl), &out);
 	return talk_write(ctl, &out);
 }
 
@@ -120,7 +68,7 @@ int main(int argc, char **argv)
 	ctl.json = line.options[OPTION_OUTPUT] && strcmp(line.options[OPTION_OUTPUT], "json") == 0;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	if (line.command->options & OPTION_BIT(ADMIN))
-		status = connect_daemon(&ctl, &line);
+		status = talk_connect(&ctl, &line);
 	if (status == CTL_DONE)
 		status = line.command->run(&ctl, &line);
 	client_close(ctl.client);

@@ -5,6 +5,7 @@
  * talk to). Both live on this thread; the workers have threads of their own.
  */
 #include "admin/server.h"
+#include "arguments.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "config.h"
@@ -12,115 +13,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BAD_CONFIG = 3 };
-
-#define DEFAULT_CONFIG "/etc/phoenix/phoenix.json"
-
-static const char usage[] =
-	"Usage: phoenixd [--config FILE] [OPTION]...\n"
-	"Stands in front of a legacy service and its modern replacement and moves live HTTP endpoints over.\n"
-	"\n"
-	"  -c, --config FILE     JSON, or YAML when the name ends in .yaml or .yml (default " DEFAULT_CONFIG
-	")\n"
-	"      --check           only check the configuration: exit 0 when it is good, 3 when not; needs no "
-	"root\n"
-	"      --takeover        take the place of the daemon that runs with this configuration: no request "
-	"is "
-	"lost;\n"
-	"                        returns when the new one serves and goes on in the background\n"
-	"      --user NAME       become this user after the start (\"user\" of the file)\n"
-	"      --log-level LEVEL error, warn, info (default) or debug\n"
-	"      --log-format WORD text (default) or json\n"
-	"  -h, --help            this text\n"
-	"      --version         the version\n"
-	"\n"
-	"Signals: SIGHUP reloads the configuration, SIGTERM and SIGINT drain and end.\n"
-	"Exit: 0 done, 1 failed, 2 usage, 3 bad configuration.\n";
-
-struct arguments {
-	const char *config;
-	const char *user;
-	bool check, takeover;
-	enum log_level level;
-	enum log_format format;
-};
-
-/* EXIT_DONE to go on; otherwise what to exit with, EXIT_DONE + 256 for "all was said". */
-#define SAID_ALL 256
-static int read_arguments(int argc, char **argv, struct arguments *arguments)
-{
-	enum { CHECK = 256, LEVEL, FORMAT, VERSION, TAKEOVER, USER };
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check", no_argument, NULL, CHECK},
-		{"takeover", no_argument, NULL, TAKEOVER},
-		{"user", required_argument, NULL, USER},
-		{"log-level", required_argument, NULL, LEVEL},
-		{"log-format", required_argument, NULL, FORMAT},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, VERSION},
-		{NULL, 0, NULL, 0},
-	};
-	*arguments = (struct arguments){
-		.config = DEFAULT_CONFIG, .level = LOG_LEVEL_INFO, .format = LOG_FORMAT_TEXT};
-	int option;
-	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			arguments->config = optarg;
-			break;
-		case CHECK:
-			arguments->check = true;
-			break;
-		case TAKEOVER:
-			arguments->takeover = true;
-			break;
-		case USER:
-			arguments->user = optarg;
-			break;
-		case LEVEL:
-			if (log_level_parse(optarg, &arguments->level)) {
-				fprintf(stderr,
-					"phoenixd: --log-level is \"%s\", must be error, warn, info or "
-					"debug\n",
-					optarg);
-				return EXIT_USAGE;
-			}
-			break;
-		case FORMAT:
-			if (strcmp(optarg, "text") && strcmp(optarg, "json")) {
-				fprintf(stderr, "phoenixd: --log-format is \"%s\", must be text or json\n",
-					optarg);
-				return EXIT_USAGE;
-			}
-			arguments->format = strcmp(optarg, "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return SAID_ALL;
-		case VERSION:
-			puts("phoenixd " PHOENIX_VERSION);
-			return SAID_ALL;
-		default:
-			fputs("Try 'phoenixd --help'.\n", stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fprintf(stderr, "phoenixd: unexpected argument \"%s\"; the file is given with --config\n",
-			argv[optind]);
-		return EXIT_USAGE;
-	}
-	return EXIT_DONE;
-}
 
 /* The lines about a file that was refused, and what to do. */
 static int tell_bad_config(const struct arguments *arguments, int err, struct buf *lines)
@@ -244,9 +142,9 @@ static int run_behind(struct config *config, const struct arguments *arguments, 
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
-	int status = read_arguments(argc, argv, &arguments);
+	int status = arguments_read(argc, argv, &arguments);
 	if (status != EXIT_DONE)
-		return status == SAID_ALL ? EXIT_DONE : status;
+		return status == ARGUMENTS_SAID_ALL ? EXIT_DONE : status;
 	log_setup(arguments.level, arguments.format);
 	signal(SIGPIPE, SIG_IGN);
 	struct config *config = NULL;

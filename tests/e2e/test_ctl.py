@@ -221,13 +221,6 @@ def test_version_and_help(env):
         check(verb in out, out)
 
 
-def test_completion_is_bash(env):
-    _status, out, _err = run(built("phoenixctl"), "completion", "bash")
-    done = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True)
-    equal((done.returncode, done.stderr), (0, ""))
-    check("rollback" in out)
-
-
 def test_watch_ends_in_a_closed_pipe(env):
     """`phoenixctl status --watch | head -1` ends."""
     command = f"{built('phoenixctl')} --admin unix:{env.gw.socket_path} status --watch | head -1"

@@ -76,7 +76,10 @@ TEST(bad_lines_say_what_was_meant)
 		{"status --watch=yes", "takes no value"},
 		{"status --wait-for", "needs a value"},
 		{"status --timeout 1s --timeout 2s", "given twice"},
-		{"status -o xml", "the formats are table and json"},
+		{"status -o xml", "--output \"xml\": one of table, json"},
+		{"status -o jsno", "did you mean \"json\"?"},
+		{"status --wait-for compelte", "did you mean \"complete\"?"},
+		{"traffic run f --with k7", "one of phoenix-traffic, k6; did you mean \"k6\"?"},
 		{"pause", "ROUTE is missing: phoenixctl pause ROUTE"},
 		{"weight set users", "WEIGHT is missing"},
 		{"weight get a b", "\"b\" is one argument too many"},
@@ -100,22 +103,29 @@ TEST(bad_lines_say_what_was_meant)
 	buf_fini(&why);
 }
 
-TEST(every_command_is_in_the_help_and_in_the_completion)
+TEST(every_command_is_in_the_help)
 {
-	struct buf help = {0}, completion = {0};
-	ctl_help(&help);
-	ctl_completion_bash(&completion);
+	static const size_t widths[] = {60, 80, 100};
+	struct buf help = {0};
+	ctl_help(80, &help);
 	for (const struct ctl_command *command = ctl_commands; command->words; command++) {
-		struct buf own = {0};
 		char pattern[64];
 		CHECK(command->run != NULL);
 		snprintf(pattern, sizeof(pattern), "  %s", command->words);
-		CHECK_MSG(strstr(buf_cstr(&help), pattern), "%s is not in --help", command->words);
-		snprintf(pattern, sizeof(pattern), "\t\"%s\")", command->words);
-		CHECK_MSG(strstr(buf_cstr(&completion), pattern), "%s is not completed", command->words);
-		ctl_help_command(command, &own);
-		CHECK_MSG(strstr(buf_cstr(&own), command->help), "%s", command->words);
-		buf_fini(&own);
+		CHECK_MSG(!strstr(buf_cstr(&help), pattern) == ctl_command_is_hidden(command), "%s in --help",
+			  command->words);
+		for (size_t i = 0; i < ROWS(widths); i++) {
+			struct buf own = {0};
+			ctl_help_command(command, widths[i], &own);
+			for (const char *line = buf_cstr(&own), *end; (end = strchr(line, '\n'));
+			     line = end + 1)
+				CHECK_MSG((size_t)(end - line) <= widths[i] ||
+						  strstr(line, "usage:") == line ||
+						  (memchr(line, '|', (size_t)(end - line)) && i < 2),
+					  "too wide: %.*s", (int)(end - line), line);
+			CHECK(own.len && own.data[own.len - 1] == '\n');
+			buf_fini(&own);
+		}
 	}
 #define X(name, value, text)                                                                                 \
 	if ((value) < 128)                                                                                   \
@@ -123,9 +133,85 @@ TEST(every_command_is_in_the_help_and_in_the_completion)
 	CTL_EXITS(X)
 #undef X
 	for (char *line = help.data, *end; (end = strchr(line, '\n')); line = end + 1)
-		CHECK_MSG(end - line <= 112, "too wide: %.*s", (int)(end - line), line);
+		CHECK_MSG(end - line <= 80, "too wide: %.*s", (int)(end - line), line);
 	buf_fini(&help);
-	buf_fini(&completion);
+}
+
+/* What is offered for the last word, as "a b c". */
+static const char *completed(const char *text, struct buf *out)
+{
+	static const char *words[WORDS_MAX];
+	static char keep[256];
+	struct ctl ctl = {0};
+	struct buf lines = {0};
+	size_t count = 0;
+
+	snprintf(keep, sizeof(keep), "%s", text);
+	for (char *rest = keep, *word; (word = strsep(&rest, " "));)
+		words[count++] = word;
+	ctl_complete(&ctl, words, count, &lines);
+	buf_reset(out);
+	for (struct slice rest = buf_slice(&lines), item; slice_split(&rest, '\n', &item);) {
+		const char *tab = item.len ? memchr(item.ptr, '\t', item.len) : NULL;
+		if (item.len)
+			buf_printf(out, "%s%.*s", out->len ? " " : "",
+				   (int)(tab ? tab - item.ptr : (long)item.len), item.ptr);
+	}
+	buf_fini(&lines);
+	return buf_cstr(out);
+}
+
+TEST(what_a_word_can_become)
+{
+	static const struct {
+		const char *typed, *offered;
+	} rows[] = {
+		{"sta", "status start"},
+		{"route ", "ls add rm"},
+		{"route x", ""},
+		{"-o json rout", "route"},
+		{"config s", "show schema"},
+		{"config check ", ":files"},
+		{"config check a ", ""},
+		{"config show -o ", "table json"},
+		{"config show --output=j", "--output=json"},
+		{"status --wait-for r", "rolled-back"},
+		{"status --wa", "--watch --wait-for"},
+		{"status --watch --wa", "--wait-for"},
+		{"pause --wa", ""},
+		{"--adm", "--admin"},
+		{"maps ", ":dirs"},
+		{"trace GE", "GET"},
+		{"help rou", "route"},
+		{"help route ", "ls add rm"},
+		{"traffic generate --from h", "har"},
+		{"completion ", "bash zsh fish"},
+		{"__c", ""},
+		{"explode ", ""},
+		{"status --explode ", ""},
+	};
+	struct buf out = {0};
+	for (size_t i = 0; i < ROWS(rows); i++)
+		CHECK_MSG(strcmp(completed(rows[i].typed, &out), rows[i].offered) == 0,
+			  "%s: \"%s\", not \"%s\"", rows[i].typed, buf_cstr(&out), rows[i].offered);
+	/* Every command is reached word by word, every option of it is offered. */
+	for (const struct ctl_command *command = ctl_commands; command->words; command++) {
+		char typed[128];
+		if (ctl_command_is_hidden(command))
+			continue;
+		completed(command->words, &out);
+		const char *last = strrchr(command->words, ' ');
+		CHECK_MSG(strstr(buf_cstr(&out), last ? last + 1 : command->words), "%s", command->words);
+		snprintf(typed, sizeof(typed), "%s --", command->words);
+		completed(typed, &out);
+		for (size_t i = 0; i < OPTION_COUNT; i++) {
+			char option[64];
+			snprintf(option, sizeof(option), "--%s", ctl_options[i].word);
+			if (command->options & (UINT64_C(1) << i))
+				CHECK_MSG(strstr(buf_cstr(&out), option), "%s %s", command->words, option);
+		}
+	}
+	buf_fini(&out);
 }
 
 UNIT_MAIN

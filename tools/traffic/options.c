@@ -2,72 +2,60 @@
 /* options: see options.h. */
 #include "options.h"
 
+#include "config_report.h"
 #include "config_value.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 
 #define FIELDS_BYTES_MAX 65536
+#define WORDS_KEPT	 3 /* the command, its argument, and one too many */
 
-/* X(letter, word, value or NULL, help) */
-#define OPTIONS(X)                                                                                           \
-	X('u', "url", "URL", "the gateway: http://host[:port][/base] (default http://127.0.0.1:8080)")       \
-	X('r', "rate", "N", "requests a second, on a fixed schedule (default: the scenario's, or 200)")      \
-	X('d', "duration", "TIME", "500ms, 30s, 5m, 1h (default: the scenario's, or 30s)")                   \
-	X('S', "stages", "LIST",                                                                             \
-	  "instead of both: RATE:TIME or FROM-TO:TIME, with commas (10-200:30s,200:1m)")                     \
-	X('n', "requests", "N", "send at most this many")                                                    \
-	X('L', "closed", NULL, "closed loop: each connection sends again when it has its answer")            \
-	X('c', "connections", "N", "at most 32768 (default: the scenario's, or 16)")                         \
-	X('1', "connection-per-request", NULL, "a new connection for each request")                          \
-	X('w', "timeout", "TIME", "for one request, from the moment it was due (default 10s)")               \
-	X('H', "header", "FIELD",                                                                            \
-	  "\"Name: value\" (or @FILE with lines of these) for every request; repeat it")                     \
-	X('T', "threshold", "LIMIT", "p99<200ms, failed<1%, … beside the scenario's own; repeat it")         \
-	X('R', "reconcile", "ADMIN",                                                                         \
-	  "compare with what the gateway counted: unix:/path or http://host:port")                           \
-	X('K', "token-file", "FILE", "token of the admin interface (or PHOENIX_TOKEN)")                      \
-	X('s', "seed", "N", "the same seed sends the same requests (default: another one each time)")        \
-	X('U', "unmarked", NULL, "do not mark the requests with X-Phoenix-Synthetic: 1")                     \
-	X('y', "synthetic", NULL, "mark them (the default)")                                                 \
-	X('o', "output", "table|json", "how to report (default table)")                                      \
-	X('O', "out", "FILE", "write the report as JSON to FILE too")                                        \
-	X('p', "progress", "SECONDS",                                                                        \
-	  "a line every so often on stderr; 0 = none (default 10, terminal 0.5)")                            \
-	X('t', "target", "URL", "the same as --url")                                                         \
-	X('h', "help", NULL, "this text")
+#define HELP_COLUMN 34
+#define HELP_WIDTH  80
 
-static int usage(FILE *to)
-{
-	struct buf metrics = {0};
-	threshold_help(&metrics);
-	fputs("usage: phoenix-traffic run SCENARIO.json [options]\n"
-	      "       phoenix-traffic generate …   the same as phoenixctl traffic generate …\n"
-	      "       phoenix-traffic version\n\n",
-	      to);
-#define X(letter, word, value, help)                                                                         \
-	{                                                                                                    \
-		char name[64];                                                                               \
-		const char *wanted = value;                                                                  \
-		snprintf(name, sizeof(name), "%s %s", word, wanted ? wanted : "");                           \
-		fprintf(to, "  --%-24s %s\n", name, help);                                                   \
-	}
-	OPTIONS(X)
+const struct option_row traffic_options[TRAFFIC_OPTION_COUNT] = {
+#define X(name, word, letter, value, help) {word, letter, value, help},
+	TRAFFIC_OPTIONS(X)
 #undef X
-	fprintf(to,
-		"\nThresholds are METRIC<LIMIT (<, <=, >, >=); metrics:\n%s\n"
-		"SIGINT and SIGTERM end the run with its report; a second one does not wait for open "
-		"answers.\n"
-		"Exit: 0 done, 1 failed: nothing sent, nothing answered as expected, or the gateway counted "
-		"otherwise,\n"
-		"      2 usage, 3 bad scenario, 4 the daemon of --reconcile is not reachable, 6 not "
-		"permitted there,\n"
-		"      20 a threshold was crossed.\n",
-		buf_cstr(&metrics));
-	buf_fini(&metrics);
-	return to == stdout ? EXIT_DONE : EXIT_USAGE;
+};
+
+static int usage(void)
+{
+	struct buf out = {0}, left = {0};
+	buf_append_str(&out, TRAFFIC_USAGE);
+	for (size_t i = 0; i < TRAFFIC_OPTION_COUNT; i++) {
+		buf_reset(&left);
+		option_help_left(&left, &traffic_options[i]);
+		option_help_row(&out, buf_cstr(&left), traffic_options[i].help, HELP_COLUMN, HELP_WIDTH);
+	}
+	buf_append_str(&out, "\nThresholds are METRIC<LIMIT (<, <=, >, >=); metrics:\n");
+	threshold_help(&out);
+	buf_append_str(&out,
+		       "\nSIGINT and SIGTERM end the run with its report; a second one does not wait for "
+		       "open\nanswers.\n\nExit status:\n");
+#define X(status, meaning)                                                                                   \
+	{                                                                                                    \
+		buf_reset(&left);                                                                            \
+		buf_printf(&left, "%d", status);                                                             \
+		option_help_row(&out, buf_cstr(&left), meaning, 6, HELP_WIDTH);                              \
+	}
+	TRAFFIC_EXITS(X)
+#undef X
+	fputs(buf_cstr(&out), stdout);
+	buf_fini(&out);
+	buf_fini(&left);
+	return EXIT_DONE;
+}
+
+/* One sentence, and where to read on. */
+static int complain(struct buf *why)
+{
+	fprintf(stderr, "phoenix-traffic: %s\n\"phoenix-traffic --help\" lists what there is\n",
+		buf_cstr(why));
+	buf_fini(why);
+	return EXIT_USAGE;
 }
 
 int options_bad(const char *name, const char *value, const char *wanted)
@@ -147,113 +135,135 @@ static int add_threshold(struct options *o, const char *text)
 }
 
 /* Options with a number, a time or a choice. -1 = fine, otherwise the exit code. */
-static int read_value(struct options *o, int letter, const char *text)
+static int read_value(struct options *o, enum traffic_option option, const char *text)
 {
 	static const char *const time = "a time from 1ms to 168h, such as 30s";
 	char *end;
-	switch (letter) {
-	case 'r':
+	switch (option) {
+	case TRAFFIC_RATE:
 		return read_number(text, SCHEDULE_RATE_MAX, &o->rate)
 			       ? -1
 			       : options_bad("rate", text, "a number above 0, at most 1000000");
-	case 'd':
+	case TRAFFIC_DURATION:
 		return duration_parse(slice_str(text), &o->duration_s) ? -1
 								       : options_bad("duration", text, time);
-	case 'w':
+	case TRAFFIC_TIMEOUT:
 		return duration_parse(slice_str(text), &o->timeout_s) ? -1
 								      : options_bad("timeout", text, time);
-	case 'n':
+	case TRAFFIC_REQUESTS:
 		return read_whole(text, 1e12, &o->requests)
 			       ? -1
 			       : options_bad("requests", text, "a whole number from 1 to 10^12");
-	case 'c':
+	case TRAFFIC_CONNECTIONS:
 		return read_whole(text, SCENARIO_CONNECTIONS_MAX, &o->connections)
 			       ? -1
 			       : options_bad("connections", text, "a whole number from 1 to 32768");
-	case 's':
+	case TRAFFIC_SEED:
 		o->seed = strtoull(text, &end, 10);
 		return end != text && !*end && text[0] != '-' ? -1
 							      : options_bad("seed", text, "a whole number");
-	case 'p':
+	case TRAFFIC_PROGRESS:
 		o->progress_s = strtod(text, &end);
 		return end != text && !*end && o->progress_s >= 0 && o->progress_s <= 86400
 			       ? -1
 			       : options_bad("progress", text, "a number of seconds, 0 or more");
 	default:
-		o->json = strcmp(text, "json") == 0;
-		return o->json || strcmp(text, "table") == 0 ? -1
-							     : options_bad("output", text, "table or json");
+		o->json = strcmp(text, "json") == 0; /* --output, one of the table's words */
+		return -1;
 	}
 }
 
 /* -1 = go on, otherwise the exit code. */
-static int take_option(struct options *o, int letter, const char *text)
+static int take_option(struct options *o, enum traffic_option option, const char *text)
 {
-	switch (letter) {
-	case 't':
-	case 'u':
+	switch (option) {
+	case TRAFFIC_TARGET:
+	case TRAFFIC_URL:
 		o->url = text;
 		return -1;
-	case 'S':
+	case TRAFFIC_STAGES:
 		o->stages = text;
 		return -1;
-	case 'L':
+	case TRAFFIC_CLOSED:
 		o->closed = true;
 		return -1;
-	case '1':
+	case TRAFFIC_ONE_REQUEST:
 		o->one_request = true;
 		return -1;
-	case 'H':
+	case TRAFFIC_HEADER:
 		return text[0] == '@' ? add_fields(o, text + 1) : add_field(o, text);
-	case 'T':
+	case TRAFFIC_THRESHOLD:
 		return add_threshold(o, text);
-	case 'R':
+	case TRAFFIC_RECONCILE:
 		o->admin = text;
 		return -1;
-	case 'K':
+	case TRAFFIC_TOKEN_FILE:
 		o->token_file = text;
 		return -1;
-	case 'U':
+	case TRAFFIC_UNMARKED:
 		o->unmarked = true;
 		return -1;
-	case 'y':
+	case TRAFFIC_SYNTHETIC:
 		o->unmarked = false;
 		return -1;
-	case 'O':
+	case TRAFFIC_OUT:
 		o->out = text;
 		return -1;
-	case 'h':
-		return usage(stdout);
-	case '?':
-		return usage(stderr);
+	case TRAFFIC_HELP:
+		return usage();
 	default:
-		return read_value(o, letter, text);
+		return read_value(o, option, text);
 	}
 }
 
-/* -1 = go on, otherwise the exit code. */
-int options_read(int argc, char **argv, struct options *o)
+/* What the words say once the options are read. -1 = go on, otherwise the exit code. */
+static int take_words(struct options *o, const char *const *words, size_t count)
 {
-	static const struct option names[] = {
-#define X(letter, word, value, help) {word, (value) ? required_argument : no_argument, NULL, letter},
-		OPTIONS(X)
-#undef X
-			{0}};
-	int letter, code = -1;
-	while (code < 0 && (letter = getopt_long(argc, argv, "ho:", names, NULL)) != -1)
-		code = take_option(o, letter, optarg);
-	if (code >= 0)
-		return code;
-	const char *verb = optind < argc ? argv[optind] : "";
+	struct buf why = {0}, list = {0};
+	const char *verb = count ? words[0] : "";
+	if (strcmp(verb, "help") == 0)
+		return usage();
 	if (strcmp(verb, "version") == 0) {
 		puts("phoenix-traffic " PHOENIX_VERSION);
 		return EXIT_DONE;
 	}
-	if (strcmp(verb, "help") == 0)
-		return usage(stdout);
-	if (strcmp(verb, "run") != 0 || argc - optind != 2)
-		return usage(stderr);
-	o->file = argv[optind + 1];
+	if (count == 0)
+		buf_append_str(&why, "no command: phoenix-traffic run SCENARIO.json");
+	else if (!option_check_words(verb, "run|generate|version|help", &list))
+		buf_printf(&why, "unknown command %s%s", quote(slice_str(verb)).text, buf_cstr(&list));
+	else if (count < 2)
+		buf_append_str(&why, "SCENARIO.json is missing: phoenix-traffic run SCENARIO.json");
+	else if (count > 2)
+		buf_printf(&why, "%s is one argument too many: phoenix-traffic run SCENARIO.json",
+			   quote(slice_str(words[2])).text);
+	buf_fini(&list);
+	if (why.len)
+		return complain(&why);
+	o->file = words[1];
+	return -1;
+}
+
+int options_read(int argc, char **argv, struct options *o)
+{
+	struct option_reader reader = {traffic_options, TRAFFIC_OPTION_COUNT, argc, argv, 1, false, NULL};
+	const char *words[WORDS_KEPT], *value;
+	struct buf why = {0};
+	size_t count = 0, index;
+	int code = -1;
+
+	for (enum option_result got; (got = option_next(&reader, &index, &value, &why)) != OPTION_NONE;) {
+		if (got == OPTION_WRONG)
+			return complain(&why);
+		if (got == OPTION_GIVEN)
+			code = take_option(o, (enum traffic_option)index, value);
+		else if (count < WORDS_KEPT)
+			words[count++] = value;
+		if (code >= 0)
+			return code;
+	}
+	code = take_words(o, words, count);
+	if (code >= 0)
+		return code;
 	if (o->admin && o->unmarked) {
 		fprintf(stderr, "phoenix-traffic: --reconcile needs marked requests: leave --unmarked out\n");
 		return EXIT_USAGE;

@@ -11,17 +11,19 @@
 #include "base/buf.h"
 #include "ctl/client.h"
 #include "ctl/format.h"
+#include "option.h"
 
 #include <stdint.h>
 
-/* X(NAME, long name, letter or 0, value or NULL, help) */
+/* X(NAME, long name, letter or 0, value or NULL, help): option.h. */
 #define CTL_OPTIONS(X)                                                                                       \
 	X(ADMIN, "admin", 0, "URL", "the daemon: unix:/path or http://host:port (also PHOENIX_ADMIN)")       \
 	X(TOKEN_FILE, "token-file", 0, "FILE", "token of the admin interface (or PHOENIX_TOKEN)")            \
 	X(HELP, "help", 'h', NULL, "this text; after a command, the command's")                              \
 	X(OUTPUT, "output", 'o', "table|json", "how to print (default: table)")                              \
 	X(WATCH, "watch", 'w', NULL, "go on showing it; in a pipe one line a change")                        \
-	X(WAIT_FOR, "wait-for", 0, "STATE", "wait for complete, paused, holding, rolled-back, migrating, …") \
+	X(WAIT_FOR, "wait-for", 0, "complete|paused|holding|rolled-back|migrating|mirroring|deploying|idle", \
+	  "wait until it is so")                                                                             \
 	X(TIMEOUT, "timeout", 0, "TIME", "give up after this long (30m, 90s) with exit 12")                  \
 	X(REASON, "reason", 0, "TEXT", "why, for the audit log and the others")                              \
 	X(FOLLOW, "follow", 'f', NULL, "go on printing as they happen")                                      \
@@ -36,7 +38,7 @@
 	X(LEGACY_URL, "legacy-url", 0, "URL", "where the legacy service is")                                 \
 	X(MODERN_URL, "modern-url", 0, "URL", "where the modern service is")                                 \
 	X(WEIGHT, "weight", 0, "WEIGHT", "share of the modern service at first (default: 0)")                \
-	X(FROM, "from", 0, "SOURCE", "route, samples, access-log, openapi, har or scenario")                 \
+	X(FROM, "from", 0, "route|samples|access-log|openapi|har|scenario", "what to make it of")            \
 	X(ROUTE, "route", 0, "ROUTE", "only requests that this route takes")                                 \
 	X(EXPORT, "export", 0, "k6", "write a k6 script instead")                                            \
 	X(OUT, "out", 0, "FILE", "write it to FILE (default: stdout)")                                       \
@@ -47,7 +49,16 @@
 	X(URL, "url", 0, "URL", "where to send (default: where the gateway listens)")                        \
 	X(REQUESTS, "requests", 0, "N", "send at most this many")                                            \
 	X(CONNECTIONS, "connections", 0, "N", "connections to send over")                                    \
-	X(WITH, "with", 0, "CLIENT", "phoenix-traffic (the default) or k6, if it is installed")
+	X(WITH, "with", 0, "phoenix-traffic|k6", "the client to send with (default: phoenix-traffic)")
+
+/* X(name, what it does): what is looked at in the environment. */
+#define CTL_ENVIRONMENT(X)                                                                                   \
+	X("PHOENIX_ADMIN", "the daemon, where --admin is not given")                                         \
+	X("PHOENIX_TOKEN", "token of the admin interface, where --token-file is not given")                  \
+	X("NO_COLOR", "set to anything: no colour (https://no-color.org)")                                   \
+	X("TERM", "dumb: no colour, and nothing is drawn in place")                                          \
+	X("COLUMNS", "width of a terminal that does not say it itself")                                      \
+	X("LC_ALL, LC_CTYPE, LANG", "UTF-8 in the first that is set: bars and signs outside of ASCII")
 
 enum ctl_option {
 #define X(name, word, letter, value, help) OPTION_##name,
@@ -55,6 +66,8 @@ enum ctl_option {
 #undef X
 		OPTION_COUNT
 };
+
+extern const struct option_row ctl_options[OPTION_COUNT];
 
 #define OPTION_BIT(name) (UINT64_C(1) << OPTION_##name)
 /* Every command takes these; the second set is for those that talk to the daemon. */
@@ -103,10 +116,19 @@ int ctl_line_parse(int argc, char **argv, struct ctl_line *line, struct buf *why
 /* The command whose words begin at words[0]; *used tells how many of them it has. NULL when there is none. */
 const struct ctl_command *ctl_command_find(const char *const *words, size_t count, size_t *used);
 
-void ctl_help(struct buf *out);
-void ctl_help_command(const struct ctl_command *command, struct buf *out);
+/* A command that only programs call: its first word begins with "_". */
+bool ctl_command_is_hidden(const struct ctl_command *command);
+
+/* `width` is in columns. */
+void ctl_help(size_t width, struct buf *out);
+void ctl_help_command(const struct ctl_command *command, size_t width, struct buf *out);
 /* Every command whose first word this is ("route"). */
-void ctl_help_group(const char *word, struct buf *out);
-void ctl_completion_bash(struct buf *out);
+void ctl_help_group(const char *word, size_t width, struct buf *out);
+
+/*
+ * What the last of `words` can become, a line each: "WORD<tab>what it is", or ":files" or ":dirs" for the
+ * names that the shell knows better. Asks the daemon that the words name, for a moment, where it takes ids.
+ */
+void ctl_complete(struct ctl *ctl, const char *const *words, size_t count, struct buf *out);
 
 #endif

@@ -55,8 +55,10 @@ const struct ctl_command ctl_commands[] = {
 	 "only verify and deploy the service of a spec, until it is healthy", NULL, run_migrate},
 	{"migration ls", "", READ, "the migrations that were begun, and how they stand", NULL,
 	 run_migration_ls},
-	{"migration show", "ID", READ, "one migration with its stages and its log", NULL, run_migration_show},
-	{"migration rm", "ID", CHANGE, "stop a migration, undo it and forget it", NULL, run_migration_rm},
+	{"migration show", "MIGRATION", READ, "one migration with its stages and its log", NULL,
+	 run_migration_show},
+	{"migration rm", "MIGRATION", CHANGE, "stop a migration, undo it and forget it", NULL,
+	 run_migration_rm},
 	{"decisions replay", "FILE|ROUTE", READ,
 	 "decide again from each record, and compare (exit 1 when one differs)",
 	 "FILE is a ledger (state.decisions.jsonl beside the state file), what \"decisions ROUTE -o json\"\n"
@@ -131,8 +133,14 @@ const struct ctl_command ctl_commands[] = {
 	{"doctor", "[FILE]", READ, "look for what keeps the gateway from working, with remedies",
 	 "FILE is the configuration to check; it defaults to the daemon's, or /etc/phoenix/phoenix.json.",
 	 run_doctor},
-	{"completion bash", "", 0, "completion script for bash: source <(phoenixctl completion bash)", NULL,
+	{"completion bash", "", 0, "completion for bash: source <(phoenixctl completion bash)", NULL,
 	 run_completion},
+	{"completion zsh", "", 0, "completion for zsh: source <(phoenixctl completion zsh)", NULL,
+	 run_completion},
+	{"completion fish", "", 0, "completion for fish: phoenixctl completion fish | source", NULL,
+	 run_completion},
+	{"__complete", "[WORD]...", 0, "what the last word can become; asked by the completion scripts", NULL,
+	 run_complete},
 	{"version", "", READ, "versions of this program and of the daemon, if there is one", NULL,
 	 run_version},
 	{"help", "[COMMAND]...", 0, "help on a command", NULL, run_help},
@@ -146,14 +154,14 @@ int run_help(struct ctl *ctl, const struct ctl_line *line)
 	const struct ctl_command *command = ctl_command_find(line->arguments, line->argument_count, &used);
 
 	if (line->argument_count == 0) {
-		ctl_help(&out);
+		ctl_help(talk_help_width(ctl), &out);
 	} else if (command && used == line->argument_count) {
-		ctl_help_command(command, &out);
+		ctl_help_command(command, talk_help_width(ctl), &out);
 	} else {
 		for (const struct ctl_command *c = ctl_commands; c->words && line->argument_count == 1; c++) {
 			size_t len = strlen(line->arguments[0]);
 			if (strncmp(c->words, line->arguments[0], len) == 0 && c->words[len] == ' ') {
-				ctl_help_group(line->arguments[0], &out);
+				ctl_help_group(line->arguments[0], talk_help_width(ctl), &out);
 				return talk_write(ctl, &out);
 			}
 		}
@@ -161,13 +169,6 @@ int run_help(struct ctl *ctl, const struct ctl_line *line)
 			   quote(slice_str(line->arguments[0])).text);
 		return CTL_USAGE;
 	}
-	return talk_write(ctl, &out);
-}
-
-int run_completion(struct ctl *ctl, const struct ctl_line *line)
-{
-	struct buf out = {0};
-	ctl_completion_bash(&out);
 	return talk_write(ctl, &out);
 }
 

@@ -45,9 +45,11 @@ int run_config_schema(struct ctl *ctl, const struct ctl_line *line);
 int run_events(struct ctl *ctl, const struct ctl_line *line);
 /* doctor.c */
 int run_doctor(struct ctl *ctl, const struct ctl_line *line);
+/* complete.c */
+int run_completion(struct ctl *ctl, const struct ctl_line *line);
+int run_complete(struct ctl *ctl, const struct ctl_line *line);
 /* commands.c */
 int run_help(struct ctl *ctl, const struct ctl_line *line);
-int run_completion(struct ctl *ctl, const struct ctl_line *line);
 int run_version(struct ctl *ctl, const struct ctl_line *line);
 
 #endif

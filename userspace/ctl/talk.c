@@ -42,6 +42,12 @@ void talk_note(const struct ctl *ctl, const char *format, ...)
 	va_end(args);
 }
 
+size_t talk_help_width(const struct ctl *ctl)
+{
+	size_t width = ctl->out.width ? ctl->out.width : 80;
+	return width > 100 ? 100 : width < 40 ? 40 : width;
+}
+
 int talk_write(const struct ctl *ctl, struct buf *out)
 {
 	bool good = !out->failed;

@@ -17,6 +17,13 @@ void talk_error(const struct ctl *ctl, const char *format, ...) __attribute__((f
 /* A line on stderr that is no error: progress, hints. */
 void talk_note(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Opens ctl->client for the daemon that the line, else the environment names. An exit status; it was said
+ * why. */
+int talk_connect(struct ctl *ctl, const struct ctl_line *line);
+
+/* Columns that text for people is broken to: the terminal's, at most 100; 80 in a pipe. */
+size_t talk_help_width(const struct ctl *ctl);
+
 /* Writes `out` to stdout and frees it. CTL_DONE, or CTL_FAILED when it is incomplete or stdout is gone. */
 int talk_write(const struct ctl *ctl, struct buf *out);
 /* Prints JSON, indented and with a line end. */

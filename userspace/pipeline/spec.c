@@ -262,7 +262,7 @@ static const struct key_spec spec_keys[] = {
 	{"deadline", KEY_SECTION, 0, "", .section = &deadline_section},
 	{.key = NULL}};
 
-static const struct section_spec spec_section = {"One migration.", spec_keys};
+const struct section_spec spec_section = {"One migration.", spec_keys};
 
 /* --- what only several values together can tell --- */
 

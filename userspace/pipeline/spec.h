@@ -114,4 +114,7 @@ void spec_destroy(struct spec *spec);
  */
 bool source_path_check(struct slice path, struct buf *why);
 
+/* The table of keys (config_schema.h). */
+extern const struct section_spec spec_section;
+
 #endif
