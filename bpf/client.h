@@ -230,7 +230,7 @@ __noinline int next_request(struct xdp_md *ctx, __u32 index)
 		return drop(PHX_VERDICT_INVALID);
 	w->slot = PHX_SLOT_NONE;
 	w->drawn = ~0ULL;
-	if (config->mode != PHX_MODE_RUN && config->mode != PHX_MODE_LEGACY)
+	if (config->mode != PHX_MODE_RUN)
 		return give_up(w, flow, PHX_REASON_DRAINING);
 	if (flow->flags & PHX_FLOW_PIPELINES)
 		return give_up(w, flow, PHX_REASON_PIPELINED);

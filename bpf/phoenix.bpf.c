@@ -116,7 +116,7 @@ SEC("xdp") int phx_trace(struct xdp_md *ctx)
 		draw_sample(w, 1);
 		trace.sampled = w->sampled;
 		struct phx_policy *policy = bpf_map_lookup_elem(&phx_policy, &w->slot);
-		if (policy)
+		if (policy && !forced_to_legacy(w, get_config()))
 			trace.weight_bp = policy->weight_bp;
 	}
 	bpf_map_update_elem(&phx_traced, &zero, &trace, BPF_ANY);

@@ -209,6 +209,31 @@ static __always_inline __u64 hash_client(const struct work *w, const struct phx_
 	return phx_sip_end(&sip, 0, 16);
 }
 
+static __always_inline int daemon_is_dead(const struct work *w, const struct phx_config *config)
+{
+	__u64 heartbeat_ns = *(volatile const __u64 *)&config->heartbeat_ns;
+	return config->dead_after_ns && (__s64)(w->now - heartbeat_ns) > (__s64)config->dead_after_ns;
+}
+
+static __always_inline int kill_switch_is_on(void)
+{
+	__u32 zero = 0;
+	const struct phx_kill *kill_switch = bpf_map_lookup_elem(&phx_kill, &zero);
+	return kill_switch && *(volatile const __u32 *)&kill_switch->to_legacy;
+}
+
+/* Every request to legacy, whatever the weight is? */
+static __always_inline int forced_to_legacy(const struct work *w, const struct phx_config *config)
+{
+	return kill_switch_is_on() || (config->dead_then == PHX_DEAD_LEGACY && daemon_is_dead(w, config));
+}
+
+/* Is there nobody to read samples, or nobody who wants them? */
+static __always_inline int nobody_compares(const struct work *w, const struct phx_config *config)
+{
+	return kill_switch_is_on() || (config->dead_then != PHX_DEAD_CONTINUE && daemon_is_dead(w, config));
+}
+
 /* The share of the next draw, without drawing when `peek`. */
 static __always_inline __u32 choose_side(struct work *w, const struct phx_config *config,
 					 const struct phx_policy *policy, struct phx_cursor *cursor, int peek)
@@ -218,8 +243,13 @@ static __always_inline __u32 choose_side(struct work *w, const struct phx_config
 	w->step = *(volatile const __u32 *)&policy->step;
 	__u32 weight_bp = *(volatile const __u32 *)&policy->weight_bp;
 	w->drawn = ~0ULL;
-	if (config->mode == PHX_MODE_LEGACY || weight_bp == 0)
+	w->forced = 0;
+	if (weight_bp == 0)
 		return PHX_LEGACY;
+	if (forced_to_legacy(w, config)) {
+		w->forced = 1;
+		return PHX_LEGACY;
+	}
 	if (weight_bp >= PHX_WEIGHT_ONE)
 		return PHX_MODERN;
 	if (policy->split_by == PHX_SPLIT_CLIENT_IP)
@@ -240,7 +270,7 @@ static __always_inline void give_back_draw(struct work *w)
 static __always_inline int choose_sample(struct work *w, const struct phx_config *config,
 					 const struct phx_policy *policy, struct phx_cursor *cursor, int peek)
 {
-	if (policy->sample_bp == 0)
+	if (policy->sample_bp == 0 || nobody_compares(w, config))
 		return 0;
 	if (!(policy->flags & PHX_ROUTE_MIRROR_UNSAFE) && !(PHX_METHODS_SAFE >> (w->head.method & 31) & 1))
 		return 0;
@@ -277,6 +307,8 @@ __noinline int steer(int peek)
 	if (policy->split_by > PHX_SPLIT_CLIENT_IP)
 		return PHX_REASON_SPLIT;
 	w->side = choose_side(w, config, policy, cursor, peek);
+	if (w->forced && !peek)
+		COUNT(forced_legacy);
 	w->upstream = w->entry.upstream[w->side & 1];
 	if (policy->flags & (w->side ? PHX_ROUTE_MODERN_DOWN : PHX_ROUTE_LEGACY_DOWN))
 		return PHX_REASON_DOWN;

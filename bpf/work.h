@@ -91,7 +91,8 @@ struct work {
 	__u32 method_bit;
 	__u32 reason;
 	__u32 sampled;
-	__u64 drawn; /* the number this request drew for its side; ~0 = none */
+	__u32 forced; /* 1: to legacy against its weight */
+	__u64 drawn;  /* the number this request drew for its side; ~0 = none */
 	struct phx_entry entry;
 	struct phx_record record;
 	__u8 payload[PHX_FRAME_BYTES +

@@ -29,6 +29,7 @@ enum noise_policy { NOISE_PROPOSE, NOISE_APPLY };
 enum store_kind { STORE_FILE, STORE_MEMORY, STORE_REDIS };
 enum xdp_mode { XDP_MODE_AUTO, XDP_MODE_NATIVE, XDP_MODE_GENERIC, XDP_MODE_OFF };
 enum xdp_attach { XDP_BY_LINK, XDP_BY_LIBXDP };
+enum dead_man_then { DEAD_MAN_CONTINUE, DEAD_MAN_FREEZE, DEAD_MAN_LEGACY };
 
 /* A list of owned, NUL-terminated strings. */
 struct string_list {
@@ -162,6 +163,10 @@ struct config {
 		enum xdp_attach attach;
 		char *pin_dir;
 		char *ports; /* "16384-32767", see port_range_parse() */
+		struct {
+			uint32_t after_ms;
+			enum dead_man_then then;
+		} dead_man;
 	} xdp;
 	struct {
 		char *directory; /* where the pipeline keeps its work; NULL: beside the state file */

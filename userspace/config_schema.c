@@ -18,6 +18,10 @@ static const char *const noise_words[] = {
 	[NOISE_PROPOSE] = "propose", [NOISE_APPLY] = "apply", [NOISE_APPLY + 1] = NULL};
 static const char *const store_words[] = {
 	[STORE_FILE] = "file", [STORE_MEMORY] = "memory", [STORE_REDIS] = "redis", [STORE_REDIS + 1] = NULL};
+static const char *const dead_man_words[] = {[DEAD_MAN_CONTINUE] = "continue",
+					     [DEAD_MAN_FREEZE] = "freeze",
+					     [DEAD_MAN_LEGACY] = "legacy",
+					     [DEAD_MAN_LEGACY + 1] = NULL};
 static const char *const xdp_words[] = {[XDP_MODE_AUTO] = "auto",
 					[XDP_MODE_NATIVE] = "native",
 					[XDP_MODE_GENERIC] = "generic",
@@ -184,6 +188,16 @@ static const struct key_spec state_keys[] = {
 	 .check = redis_url_check, .help = "The server of the store \"redis\": redis://host:port/database."},
 	{.key = NULL}};
 
+static const struct key_spec dead_man_keys[] = {
+	{"after_ms", KEY_U32, CONFIG(xdp.dead_man.after_ms), "10000", 1000, DAY_MS,
+	 .help = "The daemon is taken for dead when it has not said for this long that it lives."},
+	{"then", KEY_WORD, CONFIG(xdp.dead_man.then), "\"freeze\"", .words = dead_man_words,
+	 .help = "freeze: weights stay, nothing is mirrored; legacy: every new request to legacy until the "
+		 "daemon is back; continue: weights stay, samples are kept for the next daemon."},
+	{.key = NULL}};
+static const struct section_spec dead_man_section = {"What the fast path does without a daemon.",
+						     dead_man_keys};
+
 static const struct key_spec xdp_keys[] = {
 	{"interfaces", KEY_STRINGS, CONFIG(xdp.interfaces), "[]", 0, 64, .check = interface_check,
 	 .form = "an interface name", .help = "Network interfaces that get the fast path."},
@@ -199,6 +213,7 @@ static const struct key_spec xdp_keys[] = {
 	 .pattern = "^[0-9]+-[0-9]+$",
 	 .help = "TCP ports that the fast path uses towards upstreams; one for each client connection. Must "
 		 "not overlap net.ipv4.ip_local_port_range."},
+	{"dead_man", KEY_SECTION, 0, "", .section = &dead_man_section},
 	{.key = NULL}};
 
 static const struct key_spec limit_keys[] = {

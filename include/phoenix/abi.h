@@ -102,6 +102,13 @@ struct phx_cursor {
 	__u64 reserved[6];
 };
 
+/* The kill switch, one for the whole gateway: both paths send every request to legacy and copy none to
+ * modern, whatever the weights say. A map of its own (phx_kill), so that one line of bpftool turns it. */
+struct phx_kill {
+	__u32 to_legacy; /* 0: off */
+	__u32 zero;
+};
+
 #pragma GCC diagnostic pop
 
 _Static_assert(sizeof(struct phx_policy) == 64, "one cache line");

@@ -22,7 +22,7 @@
 #include <phoenix/head.h>
 #include <phoenix/route.h>
 
-#define PHX_ABI		    1u /* of everything in this file: maps pinned by another one are not adopted */
+#define PHX_ABI		    2u /* of everything in this file: maps pinned by another one are not adopted */
 #define PHX_LEGS	    8u
 #define PHX_UPSTREAMS	    4096u
 #define PHX_SHAPES	    64u /* path shapes in one routing table; more: the daemon serves all */
@@ -117,8 +117,14 @@ enum phx_reason { PHX_REASONS(X) PHX_REASON_COUNT };
 enum phx_mode {
 	PHX_MODE_OFF = 0, /* everything to the kernel; flows in flight go on */
 	PHX_MODE_RUN,
-	PHX_MODE_DRAIN,	 /* no new flows; those there are go to the daemon at their next boundary */
-	PHX_MODE_LEGACY, /* the kill switch: every request to legacy */
+	PHX_MODE_DRAIN, /* no new flows; those there are go to the daemon at their next boundary */
+};
+
+/* What the programs do once the daemon has not said for dead_after_ns that it lives. */
+enum phx_dead_man {
+	PHX_DEAD_CONTINUE = 0, /* nothing changes, samples are still taken for whoever comes next */
+	PHX_DEAD_FREEZE,       /* weights stay as they are, nothing is sampled */
+	PHX_DEAD_LEGACY,       /* every new request to legacy, nothing is sampled, until the daemon is back */
 };
 
 enum phx_flow_state {
@@ -213,7 +219,10 @@ struct phx_config {
 	__u64 body_max_bytes; /* limits.body_bytes; 0 = any */
 	__u32 head_max_bytes; /* limits.head_bytes; 0 = any */
 	__u32 fields_max;     /* limits.fields; 0 = any */
-	__u64 reserved[3];
+	__u64 dead_after_ns;  /* xdp.dead_man.after_ms; 0 = never */
+	enum phx_dead_man dead_then;
+	__u32 zero;
+	__u64 reserved;
 };
 
 /* phx_listen: key and value. A packet to such an address may be for the fast path. */
@@ -391,6 +400,7 @@ struct phx_counters {
 	} reason;
 #undef X
 	__u64 ring_dropped;
+	__u64 forced_legacy; /* requests that the kill switch or the dead-man sent to legacy */
 	__u64 flows_opened, flows_closed;
 };
 

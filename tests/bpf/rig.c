@@ -148,6 +148,7 @@ static bool load(void)
 	if (phoenix_bpf__load(skeleton))
 		return false;
 	rig.config = map_memory(skeleton->maps.phx_config);
+	rig.kill = map_memory(skeleton->maps.phx_kill);
 	rig.policy = map_memory(skeleton->maps.phx_policy);
 	rig.cursors = map_memory(skeleton->maps.phx_cursors);
 	rig.upstreams = map_memory(skeleton->maps.phx_upstreams);
@@ -167,8 +168,8 @@ static bool load(void)
 	rig.ring = ring_buffer__new(bpf_map__fd(skeleton->maps.phx_ring), on_record, NULL, NULL);
 	rig.records = calloc(RIG_RECORDS_MAX, sizeof(*rig.records));
 	rig.cpus = libbpf_num_possible_cpus();
-	return rig.config && rig.policy && rig.cursors && rig.upstreams && rig.flows && rig.stats &&
-	       rig.traced && rig.ring && rig.records;
+	return rig.config && rig.kill && rig.policy && rig.cursors && rig.upstreams && rig.flows &&
+	       rig.stats && rig.traced && rig.ring && rig.records;
 }
 
 const char *rig_open(void)
@@ -244,6 +245,7 @@ void rig_reset(bool v6)
 	empty_ports();
 	empty_narrow();
 	uint32_t table = rig.config->table;
+	memset(rig.kill, 0, sizeof(*rig.kill));
 	*rig.config = (struct phx_config){
 		.abi = PHX_ABI,
 		.mode = PHX_MODE_RUN,

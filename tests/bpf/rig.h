@@ -45,6 +45,7 @@ struct rig {
 	int xdp, tc, trace, traced_fd, ports_fd, free_fd, entries_fd, shapes_fd, egress_fd, stash_fd,
 		counters_fd;
 	struct phx_config *config;
+	struct phx_kill *kill;
 	struct phx_policy *policy;
 	struct phx_cursor *cursors;
 	struct phx_upstream *upstreams;

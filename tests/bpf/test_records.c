@@ -121,6 +121,50 @@ static void upstream_cuts(struct talk *t)
 	ends(t, 2, PHX_END_UPSTREAM_CUT, LEN, sizeof(OK_HEAD5) - 1 + 5);
 }
 
+/* With this heartbeat and this switch: is the exchange recorded? */
+static void recorded_when(struct talk *t, enum phx_dead_man then, uint64_t age_ms, uint32_t killed,
+			  bool recorded)
+{
+	handshake(t);
+	rig.config->dead_after_ns = 60000 * UINT64_C(1000000);
+	rig.config->dead_then = then;
+	rig.config->heartbeat_ns = rig_now() - age_ms * 1000000;
+	rig.kill->to_legacy = killed;
+	request_to(t, UPSTREAM0, REQUEST);
+	accepts(t, UPSTREAM0, REQUEST);
+	says(t, UPSTREAM0, OK5, (struct expect)GOES_TO(CLIENT, RESPONSE));
+	client_acks(t, UPSTREAM0);
+	rig_read_ring();
+	if ((rig.record_count > 0) != recorded || (rig.stats[ROUTE_SAMPLED].sampled > 0) != recorded)
+		talk_fail(t, "%u records, %llu counted as sampled", rig.record_count,
+			  (unsigned long long)rig.stats[ROUTE_SAMPLED].sampled);
+}
+
+static void dead_freeze(struct talk *t)
+{
+	recorded_when(t, PHX_DEAD_FREEZE, 61000, 0, false);
+}
+
+static void dead_freeze_not_yet(struct talk *t)
+{
+	recorded_when(t, PHX_DEAD_FREEZE, 30000, 0, true);
+}
+
+static void dead_legacy(struct talk *t)
+{
+	recorded_when(t, PHX_DEAD_LEGACY, 61000, 0, false);
+}
+
+static void dead_continue(struct talk *t)
+{
+	recorded_when(t, PHX_DEAD_CONTINUE, 61000, 0, true);
+}
+
+static void kill_switch(struct talk *t)
+{
+	recorded_when(t, PHX_DEAD_FREEZE, 0, 1, false);
+}
+
 static void not_sampled(struct talk *t)
 {
 	rig.policy[ROUTE_SAMPLED].sample_bp = 0;
@@ -174,6 +218,11 @@ static const struct row records[] = {
 	SCRIPT("client-goes", client_goes),
 	SCRIPT("upstream-cuts", upstream_cuts),
 	SCRIPT("not-sampled", not_sampled),
+	SCRIPT("dead-man-freeze", dead_freeze),
+	SCRIPT("dead-man-freeze-not-yet", dead_freeze_not_yet),
+	SCRIPT("dead-man-legacy", dead_legacy),
+	SCRIPT("dead-man-continue", dead_continue),
+	SCRIPT("kill-switch", kill_switch),
 	SCRIPT("unsafe-methods", unsafe_method),
 	SCRIPT("full-ring", full_ring),
 };

@@ -323,14 +323,60 @@ static void keyed_split(struct talk *t)
 		talk_fail(t, "%u of 60 clients are modern's", modern);
 }
 
-static void mode_legacy(struct talk *t)
+static void kill_switch(struct talk *t)
 {
+	struct phx_counters before, after;
+	rig_counters(&before);
 	handshake(t);
-	rig.config->mode = PHX_MODE_LEGACY;
+	rig.kill->to_legacy = 1;
 	asks(t, "/modern", UPSTREAM0);
 	asks(t, "/half", UPSTREAM0);
-	rig.config->mode = PHX_MODE_RUN;
+	asks(t, "/legacy", UPSTREAM0);
+	rig.kill->to_legacy = 0;
 	asks(t, "/modern", UPSTREAM1);
+	rig_counters(&after);
+	/* Legacy's own request was not forced. */
+	if (after.forced_legacy - before.forced_legacy != 2)
+		talk_fail(t, "%llu requests are counted as forced",
+			  (unsigned long long)(after.forced_legacy - before.forced_legacy));
+}
+
+/* The weight is 100 %; the heartbeat is so old when the request comes. */
+static void dead_man(struct talk *t, enum phx_dead_man then, int64_t age_ms, enum peer upstream)
+{
+	handshake(t);
+	rig.config->dead_after_ns = 60000 * UINT64_C(1000000);
+	rig.config->dead_then = then;
+	rig.config->heartbeat_ns = rig_now() - (uint64_t)age_ms * 1000000;
+	asks(t, "/modern", upstream);
+}
+
+static void dead_legacy(struct talk *t)
+{
+	dead_man(t, PHX_DEAD_LEGACY, 61000, UPSTREAM0);
+	/* The daemon is back: nothing is left of it. */
+	rig.config->heartbeat_ns = rig_now();
+	asks(t, "/modern", UPSTREAM1);
+}
+
+static void dead_legacy_not_yet(struct talk *t)
+{
+	dead_man(t, PHX_DEAD_LEGACY, 30000, UPSTREAM1);
+}
+
+static void dead_legacy_future(struct talk *t)
+{
+	dead_man(t, PHX_DEAD_LEGACY, -30000, UPSTREAM1);
+}
+
+static void dead_freeze(struct talk *t)
+{
+	dead_man(t, PHX_DEAD_FREEZE, 61000, UPSTREAM1);
+}
+
+static void dead_continue(struct talk *t)
+{
+	dead_man(t, PHX_DEAD_CONTINUE, 61000, UPSTREAM1);
 }
 
 static void mode_drain(struct talk *t)
@@ -448,7 +494,12 @@ static const struct row weights[] = {
 	SCRIPT("changed-between-two-requests", weight_changes),
 	SCRIPT("a-draw-is-given-back", draw_given_back),
 	SCRIPT("keyed-as-the-daemon", keyed_split),
-	SCRIPT("mode-legacy", mode_legacy),
+	SCRIPT("kill-switch", kill_switch),
+	SCRIPT("dead-man-legacy", dead_legacy),
+	SCRIPT("dead-man-legacy-not-yet", dead_legacy_not_yet),
+	SCRIPT("dead-man-legacy-clock-ahead", dead_legacy_future),
+	SCRIPT("dead-man-freeze", dead_freeze),
+	SCRIPT("dead-man-continue", dead_continue),
 	SCRIPT("mode-drain", mode_drain),
 	SCRIPT("mode-drain-under-way", mode_drain_under_way),
 	SCRIPT("mode-off-under-way", mode_off_under_way),

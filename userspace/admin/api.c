@@ -25,6 +25,11 @@ static const struct body_key weight_keys[] = {
 	{"reason", "string", "why; goes into ledger, events and audit log", false},
 	{0},
 };
+static const struct body_key kill_keys[] = {
+	{"on", "boolean", "true: every request to legacy; false: the weights are in force again", true},
+	{"reason", "string", "why; goes into events and audit log", false},
+	{0},
+};
 static const struct body_key ignore_keys[] = {
 	{"ignore", "array", "RFC 6901 pointers, \"*\" for any element or member; replaces the list", true},
 	{"reason", "string", "why; goes into the audit log", false},
@@ -90,6 +95,11 @@ const struct endpoint api_endpoints[] = {
 	 handle_data_path},
 	{"GET", "/admin/trace", ROLE_VIEWER, 0, NULL, "What would happen to a request (?method=GET, ?url=/)",
 	 "its route, the next side, and where it would go", handle_trace},
+	{"GET", "/admin/kill-switch", ROLE_VIEWER, 0, NULL, "Is everything forced to legacy?",
+	 "the kill switch", handle_kill_switch},
+	{"POST", "/admin/kill-switch", ROLE_OPERATOR, 0, kill_keys,
+	 "Forces everything to legacy, whatever the weights say, or ends that", "the kill switch, read back",
+	 handle_kill_switch_set},
 	{"GET", "/admin/config", ROLE_VIEWER, 0, NULL, "The configuration in effect, defaults filled in",
 	 "the configuration", handle_config},
 	{"POST", "/admin/config/reload", ROLE_OPERATOR, 0, reason_keys, "Reads the configuration file again",

@@ -111,6 +111,8 @@ void handle_migration_delete(struct request *request, struct response *response)
 void handle_events(struct request *request, struct response *response);
 void handle_data_path(struct request *request, struct response *response);
 void handle_trace(struct request *request, struct response *response);
+void handle_kill_switch(struct request *request, struct response *response);
+void handle_kill_switch_set(struct request *request, struct response *response);
 void handle_config(struct request *request, struct response *response);
 void handle_reload(struct request *request, struct response *response);
 void handle_audit(struct request *request, struct response *response);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reads: the GET handlers of the REST API (api.h). They look and change nothing. */
 #include "admin/api.h"
+#include "control/killswitch.h"
 #include "control/value.h"
 #include "control/view.h"
 
@@ -161,6 +162,11 @@ void handle_trace(struct request *request, struct response *response)
 	if (!query_get(request->query, "method", method, sizeof(method)))
 		strcpy(method, "GET");
 	respond_json(response, 200, view_trace(request->control, slice_str(method), slice_str(url)));
+}
+
+void handle_kill_switch(struct request *request, struct response *response)
+{
+	respond_json(response, 200, kill_switch_json(request->control));
 }
 
 void handle_config(struct request *request, struct response *response)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* writes: the handlers of the REST API that change something (api.h). The checks of api.c are behind them. */
 #include "admin/api.h"
+#include "control/killswitch.h"
 #include "control/pipeline.h"
 #include "control/value.h"
 #include "control/view.h"
@@ -328,4 +329,14 @@ void handle_reload(struct request *request, struct response *response)
 		respond_json(response, 200, report);
 	}
 	buf_fini(&why);
+}
+
+void handle_kill_switch_set(struct request *request, struct response *response)
+{
+	bool on = json_is_true(json_object_get(request->body, "on"));
+	if (kill_switch_set(request->control, on, request->peer->who, request->reason) == on)
+		respond_json(response, 200, kill_switch_json(request->control));
+	else
+		respond_problem(response, 500,
+				"set, and not so when it was read back: somebody else turned it", NULL);
 }

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define SLOTS_BYTES   (sizeof(struct phx_policy) * PHX_ROUTE_SLOTS)
+#define SLOTS_BYTES   (sizeof(struct phx_policy) * PHX_ROUTE_SLOTS + sizeof(struct phx_kill))
 #define CURSORS_BYTES (sizeof(struct phx_cursor) * PHX_ROUTE_SLOTS)
 
 static void release_memory(struct policy *policy)
@@ -29,6 +29,7 @@ int policy_init_memory(struct policy *policy)
 	memset(policy, 0, sizeof(*policy));
 	policy->slots = slots;
 	policy->cursors = cursors;
+	policy->kill_switch = (struct phx_kill *)(policy->slots + PHX_ROUTE_SLOTS);
 	policy->release = release_memory;
 	if (getrandom(&policy->seed, sizeof(policy->seed), 0) != sizeof(policy->seed) ||
 	    getrandom(policy->key, sizeof(policy->key), 0) != sizeof(policy->key)) {

@@ -17,8 +17,9 @@
 struct policy {
 	struct phx_policy *slots;   /* PHX_ROUTE_SLOTS entries */
 	struct phx_cursor *cursors; /* PHX_ROUTE_SLOTS entries */
-	uint64_t seed;		    /* of the split and sample sequences */
-	uint8_t key[16];	    /* of keyed splits: kept in the state, so users stay where they are */
+	struct phx_kill *kill_switch;
+	uint64_t seed;	 /* of the split and sample sequences */
+	uint8_t key[16]; /* of keyed splits: kept in the state, so users stay where they are */
 	void (*release)(struct policy *policy);
 };
 
@@ -26,9 +27,17 @@ struct policy {
 int policy_init_memory(struct policy *policy);
 void policy_fini(struct policy *policy);
 
+/* Everything to legacy, no copy to modern? */
+static inline int policy_is_killed(const struct policy *policy)
+{
+	return __atomic_load_n(&policy->kill_switch->to_legacy, __ATOMIC_RELAXED) != 0;
+}
+
+/* What acts: 0 under the kill switch. */
 static inline uint32_t policy_weight_bp(const struct policy *policy, uint32_t slot)
 {
-	return __atomic_load_n(&policy->slots[slot].weight_bp, __ATOMIC_RELAXED);
+	return policy_is_killed(policy) ? 0
+					: __atomic_load_n(&policy->slots[slot].weight_bp, __ATOMIC_RELAXED);
 }
 
 static inline uint32_t policy_step(const struct policy *policy, uint32_t slot)

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "control/datapath.h"
+#include "control/killswitch.h"
 #include "control/pipeline.h"
 #include "control/sdnotify.h"
 #include "control/series.h"
@@ -235,6 +236,7 @@ static void every_second(struct control *control, struct moment now)
 	}
 	control->rate_ns = now.ns;
 	registry_each(&control->registry, route) tell_health(control, route);
+	kill_switch_watch(control);
 	state_retry(&control->state);
 	control_noise(control);
 	tell_manager(control);
@@ -267,6 +269,8 @@ static void on_tick(struct timer *timer)
 	struct control *control = container_of(timer, struct control, tick);
 	take_signals(control);
 	struct moment now = moment_now();
+	if (control->plane)
+		dataplane_alive(control->plane, now.ns);
 	handover_tick(control);
 	if (!handover_is_frozen(&control->handover))
 		engine_tick(&control->engine, now);

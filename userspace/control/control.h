@@ -28,6 +28,13 @@ struct data_path {
 
 struct pipeline;
 
+/* What is known about the kill switch (killswitch.h). */
+struct kill_note {
+	bool on; /* as last told */
+	uint64_t since_wall_ns;
+	char by[WHO_SIZE], reason[REASON_SIZE];
+};
+
 /* What else is read anew with the configuration: the tokens of the admin interface. */
 struct reload_hook {
 	void *context;
@@ -54,6 +61,7 @@ struct control {
 	struct dataplane *plane; /* NULL without the NIC path */
 	struct data_path path;
 	struct journal audit;
+	struct kill_note kill_note;
 	uint8_t redact_key[SIPHASH_KEY_SIZE];
 	char instance[96];
 	struct moment started;

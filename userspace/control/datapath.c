@@ -233,11 +233,12 @@ static const char *mode_of(const struct control *control, const struct dataplane
 
 json_t *data_path_json(struct control *control)
 {
-	static const char *const modes[] = {"off", "run", "drain", "legacy"};
+	static const char *const modes[] = {"off", "run", "drain"};
 	struct dataplane_info info;
 	struct phx_counters counters;
 	if (!control->plane)
 		return json_pack("{s:s, s:[]}", "mode", "off", "interfaces");
+
 	dataplane_info(control->plane, &info);
 	dataplane_counters(control->plane, &counters);
 	json_t *interfaces = json_array();
@@ -256,12 +257,13 @@ json_t *data_path_json(struct control *control)
 		json_pack("{s:I, s:I}", "whole", (json_int_t)info.captured, "lost", (json_int_t)info.lost);
 	json_t *swept = json_pack("{s:I, s:I, s:I}", "idle_closed", (json_int_t)info.closed, "stuck_aborted",
 				  (json_int_t)info.aborted, "ports_freed", (json_int_t)info.freed);
-	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I}", "mode",
-			 mode_of(control, &info), "interfaces", interfaces, "samples", samples, "swept",
-			 swept, "state", (unsigned)info.mode < 4 ? modes[info.mode] : "unknown", "pin_dir",
-			 info.pin_dir, "table", (int)info.table, "boot", (int)info.boot, "adopted",
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:s, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:I, s:I}",
+			 "mode", mode_of(control, &info), "interfaces", interfaces, "samples", samples,
+			 "swept", swept, "state", (unsigned)info.mode < 3 ? modes[info.mode] : "unknown",
+			 "pin_dir", info.pin_dir, "table", (int)info.table, "boot", (int)info.boot, "adopted",
 			 info.adopted, "flows", flows, "upstreams", upstreams, "verdicts", verdicts,
-			 "reasons", reasons, "ring_dropped", (json_int_t)counters.ring_dropped);
+			 "reasons", reasons, "ring_dropped", (json_int_t)counters.ring_dropped,
+			 "forced_legacy", (json_int_t)counters.forced_legacy);
 }
 
 static json_t *by_path(const struct gateway_route_stats *all, const struct gateway_route_stats *fast,
@@ -321,6 +323,11 @@ void data_path_metrics(struct control *control, struct buf *out)
 			   dataplane_reason_word(i), dataplane_reason_count(&counters, i));
 	family(out, "xdp_flows", "gauge", "Client connections that the fast path serves.");
 	buf_printf(out, "phoenix_xdp_flows %u\n", info.flows);
+	family(out, "kill_switch", "gauge", "1 while every request is sent to legacy.");
+	buf_printf(out, "phoenix_kill_switch %d\n", policy_is_killed(&control->policy));
+	family(out, "xdp_forced_legacy_total", "counter",
+	       "Requests that the kill switch or the dead-man sent to legacy on the fast path.");
+	buf_printf(out, "phoenix_xdp_forced_legacy_total %" PRIu64 "\n", (uint64_t)counters.forced_legacy);
 	family(out, "ring_dropped_total", "counter",
 	       "Records of sampled exchanges that found no room in the ring.");
 	buf_printf(out, "phoenix_ring_dropped_total %" PRIu64 "\n", (uint64_t)counters.ring_dropped);

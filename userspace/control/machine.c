@@ -83,6 +83,8 @@ enum migration_state migration_state(const struct migration *migration, const st
 		return MIGRATION_DEPLOYING;
 	if (migration->paused)
 		return MIGRATION_PAUSED;
+	if (view->killed && (migration->started || migration->complete))
+		return MIGRATION_HOLDING;
 	/* Somebody else wrote to the policy (bpftool): what is shown must not claim otherwise. */
 	if (view->set_bp != migration->weight_bp)
 		return MIGRATION_HOLDING;
@@ -138,7 +140,9 @@ void migration_headline(const struct migration *migration, const struct migratio
 	case MIGRATION_HOLDING:
 		buf_append_str(out, "Holding at ");
 		append_percent(out, migration->weight_bp);
-		if (view->set_bp != migration->weight_bp) {
+		if (view->killed) {
+			buf_append_str(out, ": the kill switch is on");
+		} else if (view->set_bp != migration->weight_bp) {
 			buf_append_str(out, ": the data path has ");
 			append_percent(out, view->set_bp);
 		} else {

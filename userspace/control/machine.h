@@ -74,6 +74,7 @@ struct migration {
 /* What the state also depends on. */
 struct migration_view {
 	uint32_t set_bp;       /* read back from the data path */
+	bool killed;	       /* the kill switch is on */
 	bool holding;	       /* the arbiter sees no progress */
 	const char *reason;    /* of holding; or what the next step waits for */
 	const char *deploying; /* the step of a deployment under way; NULL = none */

@@ -93,6 +93,7 @@ struct migration_view engine_view(const struct engine *engine, const struct rout
 {
 	return (struct migration_view){
 		.set_bp = traffic_set_bp(&engine->traffic, route),
+		.killed = policy_is_killed(engine->traffic.policy),
 		.holding = route->watch.holding,
 		.reason = route->watch.reason[0] ? route->watch.reason : NULL,
 		.deploying = route->deploying,

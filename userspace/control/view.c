@@ -9,6 +9,7 @@
 
 #include "control/datapath.h"
 #include "control/engine_internal.h"
+#include "control/killswitch.h"
 #include "control/ledger.h"
 #include "control/pipeline.h"
 #include "control/series.h"
@@ -354,6 +355,10 @@ void control_headline(const struct control *control, struct buf *out)
 {
 	const struct route *speaker = NULL;
 	unsigned best = 0;
+	if (policy_is_killed(&control->policy)) {
+		buf_append_str(out, "Kill Switch: 100% on Legacy");
+		return;
+	}
 	registry_each(&control->registry, route)
 	{
 		unsigned rank = migration_state_rank(engine_state(&control->engine, route));
@@ -408,6 +413,7 @@ static json_t *status_json(struct control *control)
 	    json_pack("{s:s, s:b, s:o}", "kind", kinds[control->config->state.kind], "ok", control->state.ok,
 		      "error", json_text_or_null(control->state.error)));
 	add(json, "path", json_string(data_path_word(control)));
+	add(json, "kill_switch", kill_switch_json(control));
 	struct buf headline = {0};
 	control_headline(control, &headline);
 	add(json, "headline", text_of(&headline));

@@ -32,6 +32,7 @@
 	X(PROPOSED, "proposed", 0, NULL, "also the pointers where legacy was seen to disagree with itself")  \
 	X(REMOVE, "remove", 0, NULL, "take the pointers off the list instead")                               \
 	X(DETACH, "detach", 0, NULL, "do not wait for the end")                                              \
+	X(OFF, "off", 0, NULL, "turn it off: the weights are in force again")                                \
 	X(ID, "id", 0, "ID", "of the new route")                                                             \
 	X(METHOD, "method", 0, "METHOD", "of the new route: GET or GET,POST or '*' (the default)")           \
 	X(PATH, "path", 0, "PATH", "of the new route: /users, /users/* or /users/{id}")                      \

@@ -105,6 +105,19 @@ const struct ctl_command ctl_commands[] = {
 	 "the\n"
 	 "gateway's, route by route; --out writes the report as JSON. Exit 20 when a threshold was crossed.",
 	 run_traffic_run},
+	{"kill-switch", "[PIN_DIR]", CHANGE | OPTION_BIT(OFF),
+	 "send every request to legacy now, dead daemon or not; --off ends it",
+	 "Works with the daemon dead, hung or alive: the word is written to the pinned map as root, read "
+	 "back,\n"
+	 "and the daemon, if it answers, is told as well (it then says who did it and why). Nothing is "
+	 "copied "
+	 "to\n"
+	 "modern and nothing is promoted while it is on; weights and migrations stay as they are. It is of "
+	 "this\n"
+	 "one gateway: in a fleet do it on each. PIN_DIR defaults to /sys/fs/bpf/phoenix. Without "
+	 "phoenixctl:\n"
+	 "  bpftool map update pinned /sys/fs/bpf/phoenix/phx_kill key 0 0 0 0 value 1 0 0 0 0 0 0 0",
+	 run_kill_switch},
 	{"maps", "[PIN_DIR]", READ, "routes, weights and counters as the fast path's maps have them",
 	 "The same that \"bpftool map dump pinned PIN_DIR/phx_policy\" and its like print. Needs root; "
 	 "weights "

@@ -30,6 +30,8 @@ int run_traffic_run(struct ctl *ctl, const struct ctl_line *line);
 int run_xdp_status(struct ctl *ctl, const struct ctl_line *line);
 int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line);
 int run_maps(struct ctl *ctl, const struct ctl_line *line);
+/* kill.c */
+int run_kill_switch(struct ctl *ctl, const struct ctl_line *line);
 /* migrate.c */
 int run_migrate(struct ctl *ctl, const struct ctl_line *line);
 int run_migration_ls(struct ctl *ctl, const struct ctl_line *line);

@@ -42,6 +42,14 @@ static int print_status(struct ctl *ctl, const json_t *status, bool daemon)
 		   (unsigned long long)field_count(status, "flows"),
 		   (unsigned long long)field_count(status, "flows_active"),
 		   daemon ? "answers" : "does not answer");
+	if (field_true(status, "kill_switch"))
+		buf_append_str(&out, "the kill switch is on: every request goes to legacy; \"phoenixctl "
+				     "kill-switch --off\" ends it\n");
+	if (field_true(status, "dead_man.acts"))
+		buf_printf(&out, "dead-man: no daemon for %llu ms (limit %llu): %s\n",
+			   (unsigned long long)field_count(status, "heartbeat_age_ms"),
+			   (unsigned long long)field_count(status, "dead_man.after_ms"),
+			   field_text(status, "dead_man.then", "?"));
 	table_column(&table, "INTERFACE", false);
 	table_column(&table, "MODE", false);
 	table_column(&table, "DISPATCHER", false);

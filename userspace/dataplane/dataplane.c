@@ -37,6 +37,12 @@ static void settings_fini(struct plane_settings *settings)
 	memset(settings, 0, sizeof(*settings));
 }
 
+static const enum phx_dead_man dead_then[] = {
+	[DEAD_MAN_CONTINUE] = PHX_DEAD_CONTINUE,
+	[DEAD_MAN_FREEZE] = PHX_DEAD_FREEZE,
+	[DEAD_MAN_LEGACY] = PHX_DEAD_LEGACY,
+};
+
 static int settings_init(struct plane_settings *settings, const struct config *config)
 {
 	size_t count = config->xdp.interfaces.count;
@@ -50,6 +56,8 @@ static int settings_init(struct plane_settings *settings, const struct config *c
 		.body_max_bytes = config->limits.body_bytes,
 		.head_bytes = config->limits.head_bytes,
 		.fields_max = config->limits.fields,
+		.dead_after_ns = config->xdp.dead_man.after_ms * NS_PER_MS,
+		.dead_then = dead_then[config->xdp.dead_man.then],
 		.names = calloc(count + 1, sizeof(char *)),
 	};
 	bool failed =
@@ -185,6 +193,7 @@ void dataplane_policy(struct dataplane *plane, struct policy *policy)
 	*policy = (struct policy){
 		.slots = plane->maps.policy,
 		.cursors = plane->maps.cursors,
+		.kill_switch = plane->maps.kill,
 		.seed = config->split_seed,
 		.release = release_nothing, /* the maps are the dataplane's */
 	};
@@ -274,7 +283,10 @@ static void *tick_main(void *argument)
 		uint64_t now_ns = clock_now_ns();
 		if (now_ns >= tick_ns + TICK_NS) {
 			tick_ns = now_ns;
-			__atomic_store_n(&plane->maps.config->heartbeat_ns, now_ns, __ATOMIC_RELEASE);
+			/* Of the thread that decides: this one may live on while that one hangs. */
+			__atomic_store_n(&plane->maps.config->heartbeat_ns,
+					 atomic_load_explicit(&plane->alive_ns, memory_order_relaxed),
+					 __ATOMIC_RELEASE);
 			rotate_keys(plane, now_ns, &reigned);
 			sweep_run(plane->sweep, plane->maps.config->port_count / SWEEP_PART + 1, now_ns);
 			capture_age(plane->capture, now_ns);
@@ -333,6 +345,27 @@ static int sweep_init(struct dataplane *plane)
 	return 0;
 }
 
+/* What the programs did while nobody was there, by what the last daemon had told them. */
+static void tell_dead_man(const struct phx_config *config)
+{
+	static const char *const did[] = {
+		[PHX_DEAD_CONTINUE] = "the fast path went on as it was",
+		[PHX_DEAD_FREEZE] = "weights were frozen and nothing was sampled",
+		[PHX_DEAD_LEGACY] = "every request went to legacy",
+	};
+	uint64_t now_ns = clock_now_ns();
+	if (config->dead_after_ns && config->dead_then < sizeof(did) / sizeof(did[0]) &&
+	    now_ns > config->heartbeat_ns + config->dead_after_ns)
+		log_warn("dataplane", "no daemon for %.1f s (xdp.dead_man.after_ms %u): %s; it is over",
+			 (double)(now_ns - config->heartbeat_ns) / 1e9,
+			 (unsigned)(config->dead_after_ns / NS_PER_MS), did[config->dead_then]);
+}
+
+void dataplane_alive(struct dataplane *plane, uint64_t now_ns)
+{
+	atomic_store_explicit(&plane->alive_ns, now_ns, memory_order_relaxed);
+}
+
 int dataplane_start(struct dataplane *plane, const struct dataplane_start *start, struct buf *why)
 {
 	struct phx_config *config = plane->maps.config;
@@ -353,7 +386,15 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
 	config->head_max_bytes = plane->settings.head_bytes;
 	config->fields_max = plane->settings.fields_max;
 	config->boot++;
-	__atomic_store_n(&config->heartbeat_ns, clock_now_ns(), __ATOMIC_RELEASE);
+	if (plane->adopted)
+		tell_dead_man(config);
+	dataplane_alive(plane, clock_now_ns());
+	__atomic_store_n(&config->heartbeat_ns, atomic_load(&plane->alive_ns), __ATOMIC_RELEASE);
+	config->dead_then = plane->settings.dead_then;
+	__atomic_store_n(&config->dead_after_ns, plane->settings.dead_after_ns, __ATOMIC_RELEASE);
+	if (plane->maps.kill->to_legacy)
+		log_warn("dataplane", "the kill switch is on: every request goes to legacy until "
+				      "\"phoenixctl kill-switch --off\"");
 	err = plane_attach(plane, why);
 	if (err)
 		return err;
@@ -423,8 +464,7 @@ void dataplane_close(struct dataplane *plane)
 bool dataplane_serves(struct dataplane *plane)
 {
 	const struct phx_config *config = plane->maps.config;
-	return atomic_load(&plane->attached) && config->table &&
-	       (config->mode == PHX_MODE_RUN || config->mode == PHX_MODE_LEGACY);
+	return atomic_load(&plane->attached) && config->table && config->mode == PHX_MODE_RUN;
 }
 
 void dataplane_info(struct dataplane *plane, struct dataplane_info *info)
@@ -437,7 +477,6 @@ void dataplane_info(struct dataplane *plane, struct dataplane_info *info)
 		.boot = config->boot,
 		.port_first = config->port_first,
 		.port_count = config->port_count,
-		.heartbeat_ns = config->heartbeat_ns,
 		.adopted = plane->adopted,
 		.interface_count = plane->interface_count,
 		.interfaces = plane->interfaces,

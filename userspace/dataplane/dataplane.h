@@ -54,6 +54,11 @@ int dataplane_start(struct dataplane *plane, const struct dataplane_start *start
  * ends.
  */
 int dataplane_run(struct dataplane *plane);
+/*
+ * The thread that decides turns: to be said several times a second. Without it, or without this process, for
+ * xdp.dead_man.after_ms, the programs do what xdp.dead_man.then says.
+ */
+void dataplane_alive(struct dataplane *plane, uint64_t now_ns);
 /* No more exchanges come after this. NULL-safe. */
 void dataplane_stop(struct dataplane *plane);
 /* Lets go; what runs in the kernel goes on. NULL-safe. */
@@ -110,8 +115,7 @@ struct dataplane_info {
 	uint32_t upstreams, upstreams_known;
 	uint64_t captured, lost;	 /* sampled exchanges: whole; with a gap */
 	uint64_t closed, aborted, freed; /* by the sweeper: idle clients, stuck requests, ports */
-	uint64_t heartbeat_ns;
-	bool adopted; /* the maps were there */
+	bool adopted;			 /* the maps were there */
 	size_t interface_count;
 	const struct dataplane_interface *interfaces;
 };

@@ -8,6 +8,7 @@
 #include "dataplane/sweep.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -37,8 +38,15 @@ static int open_maps(const char *pin_dir, struct plane_maps *maps, struct buf *w
 
 static const char *mode_word(uint32_t mode)
 {
-	static const char *const words[] = {"off", "run", "drain", "legacy"};
-	return mode < 4 ? words[mode] : "unknown";
+	static const char *const words[] = {"off", "run", "drain"};
+	return mode < 3 ? words[mode] : "unknown";
+}
+
+static const char *dead_then_word(uint32_t then)
+{
+	static const char *const words[] = {
+		[PHX_DEAD_CONTINUE] = "continue", [PHX_DEAD_FREEZE] = "freeze", [PHX_DEAD_LEGACY] = "legacy"};
+	return then < sizeof(words) / sizeof(words[0]) ? words[then] : "unknown";
 }
 
 /* Flows with a client, and of these the ones with a request under way. */
@@ -62,12 +70,17 @@ static json_t *config_json(const struct plane_maps *maps)
 	const struct phx_config *config = maps->config;
 	uint64_t now_ns = clock_now_ns();
 	uint32_t active, open, used = count_flows(maps, &active, &open);
-	return json_pack("{s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "abi", (int)config->abi, "state",
+	uint64_t age_ns = now_ns > config->heartbeat_ns ? now_ns - config->heartbeat_ns : 0;
+	json_t *dead_man =
+		json_pack("{s:I, s:s, s:b}", "after_ms", (json_int_t)(config->dead_after_ns / NS_PER_MS),
+			  "then", dead_then_word(config->dead_then), "acts",
+			  config->dead_after_ns && age_ns > config->dead_after_ns);
+	return json_pack("{s:o, s:b, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I}", "dead_man", dead_man,
+			 "kill_switch", maps->kill->to_legacy != 0, "abi", (int)config->abi, "state",
 			 mode_word(config->mode), "table", (int)config->table, "boot", (int)config->boot,
 			 "port_first", (int)config->port_first, "port_count", (int)config->port_count,
 			 "flows", (int)used, "flows_active", (int)active, "heartbeat_age_ms",
-			 (json_int_t)((now_ns > config->heartbeat_ns ? now_ns - config->heartbeat_ns : 0) /
-				      NS_PER_MS));
+			 (json_int_t)(age_ns / NS_PER_MS));
 }
 
 static json_t *interfaces_json(const struct plane_maps *maps)
@@ -100,6 +113,30 @@ int inspect_status(const char *pin_dir, json_t **out, struct buf *why)
 	json_object_set_new(*out, "interfaces", interfaces_json(&maps));
 	plane_maps_close(&maps);
 	return 0;
+}
+
+/* --- the kill switch ------------------------------------------------------------------------------------ */
+
+int inspect_kill_switch(const char *pin_dir, const bool *set, bool *out, struct buf *why)
+{
+	char path[256];
+	struct phx_kill value = {.to_legacy = set && *set};
+	__u32 zero = 0;
+	snprintf(path, sizeof(path), "%s/%s", pin_dir, plane_map_names[PLANE_MAP_kill]);
+	int fd = bpf_obj_get(path), err = fd < 0 ? -errno : 0;
+	if (!err && set && bpf_map_update_elem(fd, &zero, &value, BPF_ANY))
+		err = -errno;
+	if (!err && bpf_map_lookup_elem(fd, &zero, &value))
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (err == -ENOENT)
+		buf_printf(why, "no fast path is loaded in %s", pin_dir);
+	else if (err)
+		buf_printf(why, "%s: %s", path, strerror(-err));
+	if (!err)
+		*out = value.to_legacy != 0;
+	return err == -EACCES ? -EPERM : err;
 }
 
 /* --- maps ----------------------------------------------------------------------------------------------- */

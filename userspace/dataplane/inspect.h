@@ -9,6 +9,7 @@
 #include "base/buf.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define INSPECT_PIN_DIR "/sys/fs/bpf/phoenix"
@@ -20,6 +21,11 @@
 int inspect_status(const char *pin_dir, json_t **out, struct buf *why);
 /* Routes, upstreams and counters as the maps have them. The same errors. */
 int inspect_maps(const char *pin_dir, json_t **out, struct buf *why);
+/*
+ * Reads the kill switch, after setting it to *set (NULL: only reads). It needs nothing but this one map:
+ * whatever else is broken, this works. The same errors.
+ */
+int inspect_kill_switch(const char *pin_dir, const bool *set, bool *out, struct buf *why);
 /*
  * Takes the fast path down: no new connections; those there go to the daemon at their next request, for at
  * most drain_ms; idle ones get a FIN; then the programs come off the devices, what attaching changed is

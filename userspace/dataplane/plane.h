@@ -26,6 +26,7 @@
 /* The maps that are mapped into memory, X(name, type of an entry), and the others, X(name). */
 #define PLANE_MAPPED(X)                                                                                      \
 	X(config, struct phx_config)                                                                         \
+	X(kill, struct phx_kill)                                                                             \
 	X(policy, struct phx_policy)                                                                         \
 	X(cursors, struct phx_cursor)                                                                        \
 	X(names, struct phx_name)                                                                            \
@@ -95,6 +96,8 @@ struct plane_settings {
 	uint64_t idle_ns, upstream_ns; /* limits.idle_timeout_ms, limits.upstream_timeout_ms */
 	uint64_t body_max_bytes;
 	uint32_t head_bytes, fields_max;
+	uint64_t dead_after_ns;
+	enum phx_dead_man dead_then;
 	char **names; /* of interfaces */
 	size_t name_count;
 };
@@ -118,9 +121,10 @@ struct dataplane {
 	uint32_t table;			/* number of the last one written */
 	bool table_refused;		/* the last publication did not fit */
 
-	int owner_fd;	      /* the pin directory: whoever has it locked does the work of the threads */
-	atomic_bool owner;    /* this process has */
-	atomic_bool attached; /* to some interface, as the devices said last */
+	int owner_fd;		   /* the pin directory: whoever has it locked does the work of the threads */
+	atomic_bool owner;	   /* this process has */
+	atomic_bool attached;	   /* to some interface, as the devices said last */
+	_Atomic uint64_t alive_ns; /* when control was last seen to turn */
 
 	pthread_t tick_thread, neighbour_thread;
 	bool tick_runs, neighbour_runs;

@@ -66,7 +66,8 @@ void sample_begin(struct transaction *t, struct slice target)
 	struct policy *policy = t->worker->policy;
 	uint32_t slot = t->route->slot;
 	const struct route_config *config = t->route->config;
-	if (config->mirror.sample_bp == 0 || (t->request.scan.flags & PHX_HEAD_SHADOW))
+	if (config->mirror.sample_bp == 0 || (t->request.scan.flags & PHX_HEAD_SHADOW) ||
+	    policy_is_killed(policy))
 		return;
 	if (!config->mirror.unsafe_methods && !(PHX_METHODS_SAFE & PHX_METHOD_BIT(t->method)))
 		return;
