@@ -430,12 +430,62 @@ TEST(metrics_and_views_hold_together)
 	CHECK_INT(json_get_u64(json_object_get(json, "consistency"), "mismatches"), 1);
 	CHECK_STR(json_get_str(json, "state"), "migrating");
 	json_decref(json);
-	view_status(fake.control, &text);
+	view_status(fake.control, 0, &text);
 	json = json_loads(buf_cstr(&text), 0, NULL);
 	buf_fini(&text);
 	CHECK_STR(json_get_str(json, "headline"), "Migration in Progress: 30% Traffic Shifted");
 	CHECK_INT(json_array_size(json_object_get(json, "routes")), 1);
 	json_decref(json);
+	fake_stop(&fake);
+}
+
+/* What a follower that has the look `since` is told: how many routes, and the number of this look. */
+static size_t told(uint64_t since, bool *partial, uint64_t *cursor)
+{
+	struct buf text = {0};
+	*cursor = view_status(fake.control, since, &text);
+	json_t *json = json_loads(buf_cstr(&text), 0, NULL);
+	size_t count = json_array_size(json_object_get(json, "routes"));
+	*partial = json_get_bool(json, "partial");
+	CHECK_INT(json_get_u64(json, "cursor"), *cursor);
+	json_decref(json);
+	buf_fini(&text);
+	return count;
+}
+
+TEST(many_routes_are_told_by_what_changed)
+{
+	struct buf config = {0}, why = {0};
+	const char *comma = "";
+	buf_append_str(&config, "{\"state\":{\"store\":\"memory\"},\"routes\":[");
+	for (unsigned i = 0; i < 300; i++, comma = ",")
+		buf_printf(&config, "%s{\"id\":\"r%u\",\"path\":\"/r%u\"," FAKE_URLS "}", comma, i, i);
+	buf_append_str(&config, "]}");
+	fake_start(&fake, buf_cstr(&config));
+	bool partial;
+	uint64_t first, cursor, next;
+	CHECK_INT(told(0, &partial, &first), 300);
+	CHECK(!partial);
+	CHECK_INT(told(first, &partial, &cursor), 0);
+	CHECK(partial && cursor > first);
+	/* Whoever looked before the change is told of it, however many looks there were since. */
+	fake_weight(&fake, "r7", 1000);
+	CHECK_INT(told(cursor, &partial, &next), 1);
+	CHECK_INT(told(first, &partial, &cursor), 1);
+	CHECK_INT(told(next, &partial, &cursor), 0);
+	fake_samples(&fake, fake_route(&fake, "r8"), 3, 0);
+	CHECK_INT(told(cursor, &partial, &next), 1);
+	/* One is gone: everything, to everybody who does not know yet. */
+	CHECK_INT(control_route_delete(fake.control, fake_route(&fake, "r9"), "a test", &why), 0);
+	CHECK_INT(told(next, &partial, &cursor), 299);
+	CHECK(!partial);
+	CHECK_INT(told(first, &partial, &next), 299);
+	CHECK_INT(told(next, &partial, &cursor), 0);
+	/* Numbers of another life, or of nowhere. */
+	CHECK_INT(told(1, &partial, &next), 299);
+	CHECK_INT(told(UINT64_MAX, &partial, &next), 299);
+	buf_fini(&config);
+	buf_fini(&why);
 	fake_stop(&fake);
 }
 

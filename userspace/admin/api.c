@@ -74,7 +74,7 @@ const struct endpoint api_endpoints[] = {
 	{"GET", "/admin/routes/{id}/decisions", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
 	 "The evidence ledger (?limit=)", "the decisions, newest last", handle_decisions},
 	{"GET", "/admin/routes/{id}/series", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
-	 "Chart data, a point a second", "the points", handle_series},
+	 "Chart data, a point a second (?limit=)", "the points", handle_series},
 	{"PUT", "/admin/routes/{id}/ignore", ROLE_OPERATOR, ENDPOINT_ROUTE, ignore_keys,
 	 "Sets the pointers to ignore (?dry_run=true: only says what that would change)", "old and new list",
 	 handle_ignore},
@@ -89,7 +89,8 @@ const struct endpoint api_endpoints[] = {
 	 "Stops, undoes and forgets a migration; not one whose service answers users", "nothing",
 	 handle_migration_delete},
 	{"GET", "/admin/events", ROLE_VIEWER, 0, NULL,
-	 "Events (?since=, ?limit=); with Accept: text/event-stream a stream with Last-Event-ID",
+	 "Events (?since=, ?limit=); with Accept: text/event-stream a stream with Last-Event-ID and "
+	 "the status (?cursor= of an earlier one: with many routes only those that changed)",
 	 "the events", handle_events},
 	{"GET", "/admin/datapath", ROLE_VIEWER, 0, NULL, "Workers, connections, upstreams", "the data path",
 	 handle_data_path},

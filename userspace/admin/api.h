@@ -39,6 +39,8 @@ struct response {
 	const char *challenge;	/* more of WWW-Authenticate (RFC 6750 3), on 403 too; NULL = none */
 	uint32_t retry_after_s; /* 0 = none */
 	uint64_t since; /* for it: the id after which events are wanted; UINT64_MAX = none of the past */
+	bool changes;	/* for it: of the status only what changed, since the look `cursor` */
+	uint64_t cursor;
 };
 
 enum endpoint_flag {

@@ -44,7 +44,7 @@ void handle_status(struct request *request, struct response *response)
 	buf_append_str(&text, "{\"you\":{\"name\":");
 	buf_append_json(&text, slice_str(request->peer->who));
 	buf_printf(&text, ",\"role\":\"%s\"},", role_word(request->peer->role));
-	view_status(request->control, &rest);
+	view_status(request->control, 0, &rest);
 	if (rest.len)
 		buf_append(&text, rest.data + 1, rest.len - 1); /* behind its opening brace */
 	text.failed |= rest.failed;
@@ -95,7 +95,7 @@ void handle_decisions(struct request *request, struct response *response)
 
 void handle_series(struct request *request, struct response *response)
 {
-	respond_json(response, 200, view_series(request->control, route_of(request)));
+	respond_json(response, 200, view_series(request->control, route_of(request), limit_of(request)));
 }
 
 /* An id of ours is a number below 2^53; anything else means nothing. */
@@ -147,6 +147,9 @@ void handle_events(struct request *request, struct response *response)
 	response->type = "text/event-stream";
 	response->stream = true;
 	response->since = given ? since : UINT64_MAX;
+	response->changes = query_get(request->query, "cursor", text, sizeof(text));
+	if (response->changes && !event_id_parse(slice_str(text), &response->cursor))
+		response->cursor = 0;
 }
 
 void handle_data_path(struct request *request, struct response *response)

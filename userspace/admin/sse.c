@@ -23,6 +23,8 @@ struct sse {
 	size_t bytes;	  /* of those that wait behind the first one */
 	uint64_t sent_ns; /* when something was last queued */
 	uint64_t status_ns;
+	bool changes;	 /* wants only the routes that changed */
+	uint64_t cursor; /* since this look */
 };
 
 static struct frame *frame_create(const struct buf *text)
@@ -104,6 +106,8 @@ void sse_start(struct connection *connection, const struct response *response)
 	}
 	sse->connection = connection;
 	sse->listener.on_event = on_event;
+	sse->changes = response->changes;
+	sse->cursor = response->cursor;
 	connection->sse = sse;
 	connection->state = CONNECTION_EVENTS;
 	list_push_back(&admin->streams, &sse->link);
@@ -157,11 +161,12 @@ void sse_stop(struct connection *connection)
 	connection->sse = NULL;
 }
 
-static struct frame *status_frame(struct admin *admin)
+/* *cursor: the look whose changes are wanted (0 = everything), then the one that was taken. */
+static struct frame *status_frame(struct admin *admin, uint64_t *cursor)
 {
 	struct buf text = {0};
 	buf_append_str(&text, "event: status\ndata: ");
-	view_status(admin->control, &text);
+	*cursor = view_status(admin->control, *cursor, &text);
 	buf_append_str(&text, "\n\n");
 	struct frame *frame = frame_create(&text);
 	buf_fini(&text);
@@ -181,10 +186,14 @@ void sse_beat(struct admin *admin)
 		link = link->next;
 		/* A client that is still busy with older frames does not need a newer status on top. */
 		if (sse->count == 0 && now_ns >= sse->status_ns + status_ns) {
-			if (!status)
-				status = status_frame(admin);
+			uint64_t cursor = 0;
+			struct frame *own = sse->changes ? status_frame(admin, &sse->cursor) : NULL;
+			if (!sse->changes && !status)
+				status = status_frame(admin, &cursor);
 			sse->status_ns = now_ns;
-			if (!queue_frame(sse, status))
+			bool there = queue_frame(sse, sse->changes ? own : status);
+			frame_put(own);
+			if (!there)
 				continue;
 		}
 		if (now_ns >= sse->sent_ns + SSE_BEAT_MS * NS_PER_MS) {

@@ -43,6 +43,16 @@ struct reload_hook {
 	void (*take)(void *context); /* what was read acts from now on */
 };
 
+/*
+ * Who follows the status with many routes gets only those that changed since a look of theirs (view_status).
+ * Looks are numbered from the wall clock on, so that a number of a daemon before this one is an old look.
+ */
+struct looks {
+	uint64_t last;	   /* number of the last one */
+	uint64_t whole;	   /* whoever has an older one is told everything */
+	uint64_t removals; /* registry.removals then */
+};
+
 struct control {
 	struct ring ring;
 	bool ring_ready;
@@ -78,6 +88,7 @@ struct control {
 	uint64_t rate_requests, rate_ns;
 	double rps;
 	char *status_told; /* what sd_notify was told last */
+	struct looks looks;
 
 	int signal_fd;
 	struct handover handover;

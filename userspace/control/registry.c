@@ -175,6 +175,7 @@ void registry_remove(struct registry *registry, struct route *route)
 	if (registry->names)
 		memset(registry->names[route->slot].id, 0, sizeof(registry->names[route->slot].id));
 	registry->count--;
+	registry->removals++;
 	list_remove(&route->link);
 	list_remove(&route->watch.active);
 	journal_fini(&route->ledger);

@@ -49,6 +49,7 @@ struct route_watch {
 struct route_text {
 	struct buf text;
 	uint64_t key, made_ns;
+	uint64_t changed; /* the look at all routes that last found another text than the one before */
 };
 
 struct route {
@@ -74,6 +75,7 @@ struct route {
 struct registry {
 	struct list routes;
 	size_t count;
+	uint64_t removals; /* so far */
 	struct route *by_slot[PHX_ROUTE_SLOTS];
 	uint32_t generations[PHX_ROUTE_SLOTS]; /* last one used in each slot */
 	struct phx_name *names; /* what each slot is used for, kept over restarts; NULL = nobody keeps it */

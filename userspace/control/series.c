@@ -144,15 +144,24 @@ struct series_recent series_recent(const struct series *series, enum phx_side si
 	};
 }
 
+uint64_t series_recent_requests(const struct series *series)
+{
+	uint64_t requests = 0;
+	for (unsigned side = 0; series && side < 2; side++)
+		requests += series->last.requests[side] - series->older.requests[side];
+	return requests;
+}
+
 static json_t *ms_or_null(double ms)
 {
 	return ms < 0 ? json_null() : json_ms(ms);
 }
 
-json_t *series_to_json(const struct series *series)
+json_t *series_to_json(const struct series *series, size_t limit)
 {
 	json_t *list = json_array();
-	for (size_t i = 0; list && series && i < series->count; i++) {
+	size_t skip = series && limit && limit < series->count ? series->count - limit : 0;
+	for (size_t i = skip; list && series && i < series->count; i++) {
 		const struct series_point *p = &series->points[(series->first + i) % SERIES_POINTS];
 		json_t *consistency =
 			p->samples ? json_real((double)(p->samples - p->mismatches) / (double)p->samples)

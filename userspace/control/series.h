@@ -47,8 +47,10 @@ void series_begin(struct series *series, const struct gateway_route_stats *stats
 void series_add(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns,
 		uint64_t wall_ns, uint32_t weight_bp, uint64_t samples, uint64_t mismatches);
 struct series_recent series_recent(const struct series *series, enum phx_side side);
-/* The points, oldest first, as GET …/series has them. */
-json_t *series_to_json(const struct series *series);
+/* How many requests the recent figures were made from. */
+uint64_t series_recent_requests(const struct series *series);
+/* The newest `limit` points (0 = all), oldest first, as GET …/series has them. */
+json_t *series_to_json(const struct series *series, size_t limit);
 
 /* Failed requests of a side: no answer, or a 5xx. */
 uint64_t side_errors(const struct gateway_side_stats *side);

@@ -289,7 +289,7 @@ static uint64_t route_key(struct control *control, struct route *route)
 	struct {
 		struct gateway_route_stats stats;
 		struct facts_view facts;
-		uint64_t revision, set_bp, flags, verify;
+		uint64_t revision, set_bp, flags, verify, recent;
 		char reason[REASON_SIZE];
 	} all;
 	memset(&all, 0, sizeof(all));
@@ -299,18 +299,26 @@ static uint64_t route_key(struct control *control, struct route *route)
 	all.set_bp = traffic_set_bp(&control->engine.traffic, route);
 	all.flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
 	all.verify = (uint64_t)route->watch.verify << 1 | route->watch.holding;
+	all.recent = series_recent_requests(route->series);
 	memcpy(all.reason, route->watch.reason, sizeof(all.reason));
 	return siphash24(hash_key, &all, sizeof(all));
 }
 
 /*
  * Route by route: ten thousand at once as JSON values would be a million small pieces of memory. With many
- * routes the text of those where nothing happened is kept for a while.
+ * routes the text of those where nothing happened is kept for a while, and who had it before can do without.
  */
-static void append_route(struct control *control, struct route *route, bool keep, struct buf *out)
+static void append_route(struct control *control, struct route *route, bool keep, uint64_t since,
+			 struct buf *out)
 {
 	uint64_t now_ns = clock_now_ns(), key = keep ? route_key(control, route) : 0;
 	struct route_text *text = &route->text;
+	if (!text->text.len || text->key != key)
+		text->changed = control->looks.last;
+	else if (since && text->changed <= since)
+		return;
+	if (out->data[out->len - 1] == '}')
+		buf_append_char(out, ',');
 	if (keep && text->text.len && text->key == key && now_ns - text->made_ns < VIEW_KEPT_NS) {
 		buf_append_slice(out, buf_slice(&text->text));
 		return;
@@ -330,24 +338,40 @@ static void append_route(struct control *control, struct route *route, bool keep
 	text->made_ns = now_ns;
 }
 
-static void append_routes(struct control *control, struct buf *out)
+/* The number of this look; *since becomes 0 when everything has to be told. */
+static uint64_t look(struct control *control, uint64_t *since)
+{
+	struct looks *looks = &control->looks;
+	if (!looks->last)
+		looks->last = looks->whole = control->started.wall_ns / 1000;
+	looks->last++;
+	if (looks->removals != control->registry.removals) {
+		looks->removals = control->registry.removals;
+		looks->whole = looks->last;
+	}
+	if (control->registry.count <= VIEW_MANY || *since <= looks->whole || *since >= looks->last)
+		*since = 0;
+	return looks->last;
+}
+
+static void append_routes(struct control *control, uint64_t since, struct buf *out)
 {
 	bool keep = control->registry.count > VIEW_MANY;
-	const char *comma = "";
 	buf_append_str(out, "\"routes\":[");
 	registry_each(&control->registry, route)
 	{
-		buf_append_str(out, comma);
-		append_route(control, route, keep, out);
-		comma = ",";
+		if (!out->failed)
+			append_route(control, route, keep, since, out);
 	}
 	buf_append_char(out, ']');
 }
 
 void view_routes(struct control *control, struct buf *out)
 {
+	uint64_t since = 0;
+	look(control, &since);
 	buf_append_char(out, '{');
-	append_routes(control, out);
+	append_routes(control, since, out);
 	buf_append_char(out, '}');
 }
 
@@ -422,17 +446,23 @@ static json_t *status_json(struct control *control)
 	return json;
 }
 
-void view_status(struct control *control, struct buf *out)
+uint64_t view_status(struct control *control, uint64_t since, struct buf *out)
 {
+	uint64_t number = look(control, &since);
 	json_t *json = status_json(control);
+	if (json) {
+		add(json, "cursor", json_integer((json_int_t)number));
+		add(json, "partial", json_boolean(since != 0));
+	}
 	if (!json || json_dump_callback(json, append_text, out, JSON_WIRE) || out->len == 0)
 		out->failed = true;
 	json_decref(json);
 	if (out->failed)
-		return;
+		return number;
 	out->data[out->len - 1] = ','; /* in the place of the closing brace */
-	append_routes(control, out);
+	append_routes(control, since, out);
 	buf_append_char(out, '}');
+	return number;
 }
 
 json_t *view_differences(struct control *control, struct route *route)
@@ -458,11 +488,11 @@ json_t *view_decisions(struct control *control, struct route *route, size_t limi
 			 journal_list(&route->ledger, limit));
 }
 
-json_t *view_series(struct control *control, struct route *route)
+json_t *view_series(struct control *control, struct route *route, size_t limit)
 {
 	return json_pack("{s:o, s:I, s:o}", "id", json_text(slice_str(route_config_of(route)->id)),
 			 "interval_ms", (json_int_t)SERIES_INTERVAL_MS, "points",
-			 series_to_json(route->series));
+			 series_to_json(route->series, limit));
 }
 
 json_t *view_events(struct control *control, uint64_t since, size_t limit)

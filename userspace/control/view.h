@@ -5,8 +5,11 @@
 
 #include "control/control.h"
 
-/* As text, appended; `failed` when out of memory. */
-void view_status(struct control *control, struct buf *out);
+/*
+ * As text, appended; `failed` when out of memory. `since`: the number of an earlier look, or 0; with many
+ * routes only those that changed after it are told ("partial": true). Returns this look's number ("cursor").
+ */
+uint64_t view_status(struct control *control, uint64_t since, struct buf *out);
 void view_routes(struct control *control, struct buf *out);
 /* with_config: "config" too, as the file would have it. */
 json_t *view_route(struct control *control, struct route *route, bool with_config);
@@ -14,7 +17,7 @@ json_t *view_weight(struct control *control, struct route *route);
 json_t *view_differences(struct control *control, struct route *route);
 json_t *view_samples(struct control *control, struct route *route);
 json_t *view_decisions(struct control *control, struct route *route, size_t limit);
-json_t *view_series(struct control *control, struct route *route);
+json_t *view_series(struct control *control, struct route *route, size_t limit);
 json_t *view_events(struct control *control, uint64_t since, size_t limit);
 json_t *view_audit(struct control *control, size_t limit);
 json_t *view_data_path(struct control *control);
