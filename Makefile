@@ -26,6 +26,8 @@ CFLAGS   ?= -O2 -g
 CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
 ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
 LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
+CHART_JS ?= /usr/share/javascript/chart.js/chart.min.js
+CHART_JS_LICENCE ?= /usr/share/doc/libjs-chart.js/copyright
 BPFTOOL  ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 BPFFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -Wno-pointer-sign \
             -Iinclude -I/usr/include/$(shell uname -m)-linux-gnu
@@ -76,7 +78,8 @@ $(O)/gen/%.skel.h: $(O)/obj/bpf/%.bpf.o
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard userspace/dataplane/*.c tests/bpf/*.c)): | $(O)/gen/phoenix.skel.h
 
 # The page's files are pulled in by .incbin, which no compiler lists in its dependency file.
-$(O)/obj/userspace/admin/page.o: $(PAGE)
+$(O)/obj/userspace/admin/page.o: $(PAGE) $(CHART_JS) $(CHART_JS_LICENCE)
+$(O)/obj/userspace/admin/page.o: CPPFLAGS += -DCHART_JS='"$(CHART_JS)"' -DCHART_JS_LICENCE='"$(CHART_JS_LICENCE)"'
 
 $(O)/libphoenix.a: $(LIB_OBJ)
 	@rm -f $@

@@ -116,8 +116,8 @@ const struct endpoint api_endpoints[] = {
 	 handle_openapi},
 	{"GET", "/", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
 	{"GET", "/index.html", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page", "HTML", handle_page},
-	{"GET", "/app.js", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page's script", "JavaScript", handle_page},
-	{"GET", "/style.css", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "The page's style", "CSS", handle_page},
+	{"GET", "/page/{id}", ROLE_NONE, ENDPOINT_HIDDEN, NULL, "A file of the page", "the file",
+	 handle_page},
 };
 const size_t api_endpoint_count = sizeof(api_endpoints) / sizeof(api_endpoints[0]);
 
@@ -177,8 +177,10 @@ void response_write_head(const struct response *response, bool close, struct buf
 		       response->cacheable ? "Cache-Control: no-cache\r\n" : "Cache-Control: no-store\r\n");
 	buf_append_str(out, "X-Content-Type-Options: nosniff\r\n");
 	if (response->page)
-		buf_append_str(out, "Content-Security-Policy: default-src 'self'; frame-ancestors 'none'; "
-				    "base-uri 'none'; form-action 'none'; object-src 'none'\r\n"
+		buf_append_str(out, "Content-Security-Policy: default-src 'none'; script-src 'self'; "
+				    "style-src 'self'; img-src 'self'; connect-src 'self'; "
+				    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+				    "require-trusted-types-for 'script'; trusted-types 'none'\r\n"
 				    "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"
 				    "Cross-Origin-Opener-Policy: same-origin\r\n"
 				    "Cross-Origin-Resource-Policy: same-origin\r\n");

@@ -1,675 +1,165 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The page of the gateway: GET /admin/status drawn as cards, kept fresh by the event stream.
-//
-// Whatever arrives is put into the document as text, never as markup: differences carry what clients and
-// services sent. Cards are built once and updated in place, so that an open panel, a half-typed reason and
-// the keyboard's focus survive an update. The stream is read with fetch() instead of EventSource because
-// only fetch() can send the token; it reconnects by itself with the id of the last event.
-"use strict";
+// The page: which view is shown (the address's #…), the stream that keeps it fresh, the keys. Everything shown
+// comes from GET /admin/status and the event stream; the page is never loaded again. A stream that was cut is
+// taken up after the last event that was seen.
+import {born, ageMs, forgetEvents, model, takeEvent, takeStatus} from "./model.js";
+import {get, readStream, tokens} from "./daemon.js";
+import {close as closeDialog, help, isOpen} from "./dialogs.js";
+import {announce, byId, setAttribute, setHidden, setText} from "./dom.js";
+import {migrationView, migrationsView} from "./migrations.js";
+import {overview} from "./overview.js";
+import {routeView} from "./route.js";
+import {span, stateOf} from "./text.js";
+import {rollBack, whyNot} from "./verbs.js";
 
-const CARDS_MAX = 100;      // more routes than this are found with the filter
-const EVENTS_MAX = 100;
-const RUNGS_MAX = 20;       // a ladder of finer steps than this says nothing
-const SILENCE_MS = 15000;   // three heartbeats missed: the stream is dead
+const EVENTS_AT_FIRST = 100;
 const RETRY_MS = 1000;
-const TOKEN_KEY = "phoenix-token";
+const STALE_MS = 5000;
+const SHORTCUTS_KEY = "phoenix-shortcuts";
 
-const page = {
-  status: null,
-  receivedAt: 0,            // of performance.now()
-  connected: false,
-  lastId: "",
-  cards: new Map(),         // route id -> card
-  seenEvents: new Set(),
-};
+// ---- views ---------------------------------------------------------------------------------------------
 
-const byId = (id) => document.getElementById(id);
+let view = null;
 
-// ---- small helpers -----------------------------------------------------------------------------------
-
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
-  return node;
-}
-
-function add(parent, tag, className, text) {
-  return parent.appendChild(make(tag, className, text));
-}
-
-// Touches the document only when something changed: screen readers announce every change.
-function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function setItems(list, texts, className) {
-  const key = texts.join("\n");
-  if (list.dataset.key === key) return;
-  list.dataset.key = key;
-  list.replaceChildren(...texts.map((text) => make("li", className, text)));
-}
-
-function isNumber(value) {
-  return typeof value === "number" && Number.isFinite(value);
-}
-
-// A ratio below 1 never reads 100%, one above 0 never 0%; unknown is a dash.
-function percent(ratio) {
-  if (!isNumber(ratio)) return "–";
-  let points = Math.round(ratio * 10000);
-  if (points === 0 && ratio > 1e-12) return "<0.01%";
-  if (points === 10000 && ratio < 1 - 1e-12) points = 9999;
-  return `${points / 100}%`;
-}
-
-function count(number) {
-  return isNumber(number) ? Math.round(number).toLocaleString("en-US") : "–";
-}
-
-function latency(ms) {
-  if (!isNumber(ms)) return "–";
-  if (ms >= 1000) return `${(ms / 1000).toFixed(2)} s`;
-  return `${ms.toFixed(ms >= 100 ? 0 : ms >= 10 ? 1 : 2)} ms`;
-}
-
-function span(ms) {
-  if (!isNumber(ms)) return "–";
-  const s = Math.floor(ms / 1000);
-  if (s < 60) return `${(ms / 1000).toFixed(1)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)}m ${s % 60}s`;
-  if (s < 86400) return `${Math.floor(s / 3600)}h ${Math.floor(s % 3600 / 60)}m`;
-  return `${Math.floor(s / 86400)}d ${Math.floor(s % 86400 / 3600)}h`;
-}
-
-function clock(at) {
-  const time = new Date(at);
-  return Number.isNaN(time.getTime()) ? String(at) : time.toLocaleTimeString([], {hour12: false});
-}
-
-const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-
-// ---- talking to the daemon ---------------------------------------------------------------------------
-
-function headers(more) {
-  const token = sessionStorage.getItem(TOKEN_KEY);
-  return token ? {...more, Authorization: `Bearer ${token}`} : {...more};
-}
-
-// The JSON of a 2xx; otherwise throws an Error whose message is the problem's own sentence.
-async function call(method, path, body) {
-  const options = {method, headers: headers({Accept: "application/json"}), cache: "no-store"};
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  const answer = await fetch(path, options);
-  const json = await answer.json().catch(() => null);
-  if (answer.ok) return json;
-  const problem = json || {};
-  let text = problem.detail || problem.title || `the daemon answered ${answer.status}`;
-  if (Array.isArray(problem.possible) && !text.includes("possible now")) text += `; possible now: ${problem.possible.join(", ")}`;
-  if (Array.isArray(problem.errors)) text += `\n${problem.errors.join("\n")}`;
-  const error = new Error(text);
-  error.status = answer.status;
-  throw error;
-}
-
-// ---- a route's card ----------------------------------------------------------------------------------
-
-const VERBS = {
-  start: {label: "Start", hint: "Begin the migration"},
-  pause: {label: "Pause", hint: "Stop changing the weight; traffic goes on as it is"},
-  resume: {label: "Resume", hint: "Go on after the pause"},
-  promote: {label: "Promote", hint: "Take the next step now, without waiting for evidence"},
-  retry: {label: "Retry", hint: "Begin again after the rollback"},
-  rollback: {label: "Roll back", hint: "Send everything to legacy", danger: true},
-};
-
-function buildFigure(parent, name, hint) {
-  const box = add(parent, "div", `figure figure-${name}`);
-  box.title = hint;
-  add(box, "dt", "", name);
-  return add(box, "dd", "", "–");
-}
-
-function buildWeight(card, parent) {
-  const section = add(parent, "section", "panel");
-  add(section, "h4", "", "Share on modern");
-  const bar = add(section, "div", "bar");
-  bar.setAttribute("role", "img");
-  card.bar = bar;
-  card.barSet = add(bar, "div", "bar-set");
-  card.barSeen = add(bar, "div", "bar-seen");
-  card.barWanted = add(bar, "div", "bar-wanted");
-  card.ladder = add(section, "ol", "ladder");
-  card.ladder.setAttribute("aria-label", "Steps");
-  const figures = add(section, "dl", "figures three");
-  card.wanted = buildFigure(figures, "wanted", "what the policy asks for");
-  card.set = buildFigure(figures, "set", "what the data path says when asked");
-  card.seen = buildFigure(figures, "seen", "what was counted");
-  card.weightNote = add(section, "p", "muted small");
-  card.drift = add(section, "p", "warn small");
-}
-
-function buildConsistency(card, parent) {
-  const section = add(parent, "section", "panel");
-  add(section, "h4", "", "Consistency of this step");
-  card.ratio = add(section, "p", "big");
-  card.samples = add(section, "p", "small");
-  card.certainty = add(section, "p", "small");
-  card.kinds = add(section, "p", "muted small");
-  card.limits = add(section, "p", "muted small");
-  card.notComparable = add(section, "ul", "chips");
-  const ignores = add(section, "div", "ignores");
-  card.ignoresTitle = add(ignores, "span", "muted small");
-  card.ignores = add(ignores, "ul", "chips");
-  card.noise = add(section, "p", "warn small");
-}
-
-function buildSides(card, parent) {
-  const section = add(parent, "section", "panel");
-  add(section, "h4", "", "Legacy against modern");
-  const table = add(section, "table", "sides");
-  const head = add(add(table, "thead"), "tr");
-  for (const title of ["", "Legacy", "Modern"]) add(head, "th", "", title).scope = "col";
-  const body = add(table, "tbody");
-  card.sides = {};
-  for (const [key, title] of [["p99_ms", "p99"], ["p50_ms", "p50"], ["error_rate", "errors"],
-                              ["requests", "requests"]]) {
-    const row = add(body, "tr");
-    add(row, "th", "", title).scope = "row";
-    card.sides[key] = {legacy: add(row, "td", "", "–"), modern: add(row, "td", "", "–")};
-  }
-  card.sidesNote = add(section, "p", "bad small");
-}
-
-function buildForm(card, parent) {
-  card.form = add(parent, "form", "reason");
-  card.form.hidden = true;
-  const label = add(card.form, "label");
-  card.formText = add(label, "span");
-  card.reason = add(label, "input");
-  card.reason.type = "text";
-  card.reason.maxLength = 200;
-  card.reason.placeholder = "Why? (for the audit log; may stay empty)";
-  card.reason.autocomplete = "off";
-  card.confirm = add(card.form, "button", "primary");
-  card.confirm.type = "submit";
-  const cancel = add(card.form, "button", "", "Cancel");
-  cancel.type = "button";
-  card.outcome = add(parent, "p", "outcome small");
-  card.outcome.setAttribute("role", "status");
-  const close = () => {
-    card.form.hidden = true;
-    const button = card.actions.querySelector(`[data-verb="${card.verb}"]`);
-    if (button) button.focus();
-  };
-  cancel.addEventListener("click", close);
-  card.form.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
-  card.form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    sendVerb(card).then(close);
+function viewOf(hash) {
+  const parts = hash.replace(/^#\/?/, "").split("/").map((part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
   });
+  if (parts[0] === "routes" && parts[1]) return routeView(parts[1]);
+  if (parts[0] === "migrations") return parts[1] ? migrationView(parts[1]) : migrationsView();
+  return overview();
 }
 
-function buildPanel(card, parent, title, path, draw) {
-  const details = add(parent, "details", "more");
-  const summary = add(details, "summary", "", title);
-  const body = add(details, "div", "more-body");
-  const panel = {details, summary, body, path, draw, key: ""};
-  details.addEventListener("toggle", () => { if (details.open) refreshPanel(card, panel); });
-  return panel;
+function show() {
+  closeDialog();
+  if (view && view.leave) view.leave();
+  view = viewOf(location.hash);
+  byId("view").replaceChildren(view.node);
+  for (const link of byId("sections").querySelectorAll("a"))
+    setAttribute(link, "aria-current", link.getAttribute("href") === (location.hash.startsWith("#/migrations") ? "#/migrations" : "#/") ? "page" : null);
+  draw();
 }
 
-function buildCard(id) {
-  const card = {id, node: make("article", "card")};
-  const head = add(card.node, "header", "card-head");
-  const name = add(head, "div", "card-name");
-  add(name, "h3", "", id);
-  card.match = add(name, "p", "match");
-  card.badges = add(head, "ul", "chips badges");
-  const top = add(card.node, "div", "card-top");
-  const state = add(top, "div", "card-state");
-  card.headline = add(state, "p", "state-headline");
-  card.detail = add(state, "p", "detail");
-  card.actions = add(top, "div", "actions");
-  buildForm(card, card.node);
-  const grid = add(card.node, "div", "grid");
-  buildWeight(card, grid);
-  buildConsistency(card, grid);
-  buildSides(card, grid);
-  const path = `/admin/routes/${encodeURIComponent(id)}`;
-  card.panels = [
-    buildPanel(card, card.node, "Differences", `${path}/diffs`, drawDiffs),
-    buildPanel(card, card.node, "Decisions", `${path}/decisions?limit=50`, drawDecisions),
-  ];
-  return card;
+function draw() {
+  if (!view) return;
+  view.update();
+  document.title = `${view.title()} · Phoenix`;
+  drawFrame();
 }
 
-function openForm(card, verb) {
-  const known = VERBS[verb] || {label: verb, hint: ""};
-  card.verb = verb;
-  setText(card.formText, `${known.label} ${card.id}: ${known.hint || verb}.`);
-  setText(card.confirm, known.label);
-  card.confirm.classList.toggle("danger", Boolean(known.danger));
-  card.reason.value = "";
-  card.form.hidden = false;
-  card.outcome.textContent = "";
-  card.reason.focus();
-}
-
-async function sendVerb(card) {
-  const reason = card.reason.value.trim();
-  const label = (VERBS[card.verb] || {label: card.verb}).label;
-  card.confirm.disabled = true;
-  card.outcome.classList.remove("bad");
-  card.outcome.textContent = "…";
-  try {
-    const path = `/admin/routes/${encodeURIComponent(card.id)}/${encodeURIComponent(card.verb)}`;
-    const route = await call("POST", path, reason ? {reason} : {});
-    if (route && route.state) updateCard(card, route);
-    card.outcome.textContent = `${label}: done.`;
-  } catch (error) {
-    card.outcome.classList.add("bad");
-    card.outcome.textContent = `${label}: ${error.message}`;
-  }
-  card.confirm.disabled = false;
-}
-
-// ---- updating a card ---------------------------------------------------------------------------------
-
-function updateActions(card, route) {
-  const possible = Array.isArray(route.verbs) ? route.verbs : [];
-  // Roll back stays in reach in every state; the daemon decides.
-  const verbs = [...possible.filter((verb) => verb !== "rollback"), "rollback"];
-  const key = verbs.join(" ");
-  if (card.actions.dataset.key === key) return;
-  const focused = card.actions.contains(document.activeElement) ? document.activeElement.dataset.verb : null;
-  card.actions.dataset.key = key;
-  card.actions.replaceChildren(...verbs.map((verb) => {
-    const known = VERBS[verb] || {label: verb, hint: ""};
-    const button = make("button", known.danger ? "danger-outline" : "", known.label);
-    button.type = "button";
-    button.title = known.hint;
-    button.dataset.verb = verb;
-    button.setAttribute("aria-label", `${known.label} ${card.id}`);
-    button.addEventListener("click", () => openForm(card, verb));
-    return button;
-  }));
-  if (focused) (card.actions.querySelector(`[data-verb="${focused}"]`) || card.actions.lastChild).focus();
-}
-
-function updateLadder(card, weight, next) {
-  if (next && isNumber(next.weight) && isNumber(weight.wanted) && next.weight > weight.wanted)
-    card.step = Math.max(card.step || 0, next.weight - weight.wanted);
-  const step = card.step || 0.1;
-  const rungs = Math.ceil(1 / step - 1e-9);
-  card.ladder.hidden = rungs > RUNGS_MAX;
-  const key = `${rungs} ${weight.set} ${next ? next.weight : ""}`;
-  if (card.ladder.hidden || card.ladder.dataset.key === key) return;
-  card.ladder.dataset.key = key;
-  card.ladder.replaceChildren();
-  for (let i = 1; i <= rungs; i++) {
-    const at = Math.min(1, i * step);
-    const done = weight.set >= at - 1e-9;
-    const isNext = !done && next && Math.abs(next.weight - at) < step / 2;
-    const rung = add(card.ladder, "li", done ? "done" : isNext ? "next" : "");
-    add(rung, "span", "rung-text", `${Math.round(at * 100)}`);
-    rung.title = `${percent(at)}${done ? ", reached" : isNext ? ", next" : ""}`;
-  }
-}
-
-function updateWeight(card, route) {
-  const weight = route.weight || {};
-  const place = (node, property, ratio) => {
-    node.hidden = !isNumber(ratio);
-    if (isNumber(ratio)) node.style.setProperty(property, `${Math.max(0, Math.min(1, ratio)) * 100}%`);
-  };
-  place(card.barSet, "width", weight.set);
-  place(card.barSeen, "left", weight.seen);
-  place(card.barWanted, "left", weight.wanted);
-  card.bar.setAttribute("aria-label",
-    `wanted ${percent(weight.wanted)}, set ${percent(weight.set)}, seen ${percent(weight.seen)}`);
-  updateLadder(card, weight, route.next_step);
-  setText(card.wanted, percent(weight.wanted));
-  setText(card.set, percent(weight.set));
-  setText(card.seen, percent(weight.seen));
-  card.set.classList.toggle("warn", weight.set !== weight.wanted);
-  let note = isNumber(weight.seen_requests) ? `seen in ${plural(weight.seen_requests, "request")}` : "";
-  if (weight.changed_by)
-    note += `${note ? "; " : ""}set by ${weight.changed_by}${weight.changed_at ? ` at ${clock(weight.changed_at)}` : ""}`
-      + (weight.reason ? `: ${weight.reason}` : "");
-  setText(card.weightNote, note);
-  card.drift.hidden = !weight.drift || weight.changed_by === "arbiter";
-  setText(card.drift, `The file says ${percent(weight.file)}; the weight set at run time counts.`);
-}
-
-function updateConsistency(card, route) {
-  const c = route.consistency || {};
-  const samples = c.samples || 0;
-  const tone = !samples || !isNumber(c.ratio) ? "" : c.ratio < c.limit_rollback ? "bad"
-    : c.ratio <= c.limit_promote ? "warn" : samples > c.min_samples ? "good" : "";
-  card.ratio.className = `big ${tone}`;
-  setText(card.ratio, samples ? percent(c.ratio) : "no samples yet");
-  setText(card.samples, samples ? `${count(c.matches)} of ${count(samples)} equal, ${count(c.mismatches)} different`
-    : "0 of 0 compared");
-  setText(card.limits, isNumber(c.limit_promote)
-    ? `promotes above ${percent(c.limit_promote)} with more than ${plural(c.min_samples, "sample")}, `
-      + `rolls back below ${percent(c.limit_rollback)}` : "");
-  const build = c.build || {}, shapes = c.shapes || {}, watch = c.watch || {}, noise = c.noise || {};
-  setText(card.certainty, isNumber(c.wilson_lower) && isNumber(c.llr)
-    ? `at least ${percent(c.wilson_lower)} (95% sure); likelihood ${c.llr.toFixed(2)} of ${c.llr_bound.toFixed(2)}`
-      + (isNumber(build.wilson_lower) ? `; this build at least ${percent(build.wilson_lower)} in ${count(build.samples)}` : "")
-      + (isNumber(build.needs) ? `, the next step needs ${percent(build.needs)}` : "") : "");
-  setText(card.kinds, samples ? plural(shapes.distinct, "request shape") + `, the most frequent has ${percent(shapes.top_share)}`
-    + (c.synthetic ? `; ${count(c.synthetic)} of the samples are synthetic` : "")
-    + (watch.on ? `; watch ${watch.cusum.toFixed(2)}, alarm at ${watch.alarm}` : "") : "");
-  setText(card.noise, noise.differing ? `legacy differs from itself in ${count(noise.differing)} of ${count(noise.samples)} answers`
-    + ((noise.proposed || []).length ? `; proposed to ignore: ${noise.proposed.join(", ")}` : "") : "");
-  setItems(card.notComparable, Object.entries(c.not_comparable || {}).filter(([, n]) => n > 0)
-    .map(([why, n]) => `not comparable: ${count(n)} ${why.replaceAll("_", " ")}`), "chip warn-chip");
-  const ignored = c.ignored_pointers || [];
-  setText(card.ignoresTitle, ignored.length ? "ignored:" : "nothing is ignored");
-  setItems(card.ignores, ignored, "chip struck");
-}
-
-function updateSides(card, route) {
-  const sides = route.sides || {};
-  const down = [];
-  for (const side of ["legacy", "modern"]) {
-    const figures = sides[side] || {};
-    setText(card.sides.p99_ms[side], latency(figures.p99_ms));
-    setText(card.sides.p50_ms[side], latency(figures.p50_ms));
-    setText(card.sides.error_rate[side], figures.errors ? `${percent(figures.error_rate)} (${count(figures.errors)})`
-      : percent(figures.error_rate));
-    card.sides.error_rate[side].classList.toggle("bad", figures.errors > 0);
-    setText(card.sides.requests[side], count(figures.requests));
-    if (figures.down) down.push(`${side} (${route[`${side}_url`]}) is down`);
-  }
-  setText(card.sidesNote, down.join("; "));
-}
-
-function updateCard(card, route) {
-  card.node.dataset.state = route.state;
-  setText(card.match, `${(route.methods || []).join(", ")} ${route.host || ""}${route.path || ""}`);
-  const badges = [...(route.badges || [])];
-  if (route.source === "api") badges.push("set through the API");
-  if (route.synthetic && route.synthetic.requests > 0) badges.push(`${count(route.synthetic.requests)} synthetic`);
-  if (route.arbiter && route.arbiter.enabled === false) badges.push("arbiter off");
-  setItems(card.badges, badges, "chip");
-  setText(card.headline, route.headline || route.state || "?");
-  let detail = route.detail || "";
-  if (route.paused && route.paused.reason && !detail.includes(route.paused.reason))
-    detail += `${detail ? "; " : ""}${route.paused.reason} (since ${clock(route.paused.since)})`;
-  setText(card.detail, detail);
-  updateActions(card, route);
-  updateWeight(card, route);
-  updateConsistency(card, route);
-  updateSides(card, route);
-  const mismatches = (route.consistency || {}).mismatches || 0;
-  setText(card.panels[0].summary, mismatches ? `Differences (${count(mismatches)} in this step)` : "Differences");
-  const key = `${mismatches} ${(route.step || {}).number} ${route.state} ${(route.weight || {}).epoch}`
-    + ` ${((route.consistency || {}).ignored_pointers || []).join(" ")}`;
-  for (const panel of card.panels)
-    if (panel.details.open && panel.key !== key) {
-      panel.key = key;
-      refreshPanel(card, panel);
-    }
-}
-
-// ---- what is behind a card: differences and decisions --------------------------------------------------
-
-async function refreshPanel(card, panel) {
-  try {
-    const json = await call("GET", panel.path);
-    const text = JSON.stringify(json);
-    if (panel.text === text) return;
-    panel.text = text;
-    panel.draw(panel.body, json);
-  } catch (error) {
-    panel.text = "";
-    panel.body.replaceChildren(make("p", "bad small", error.message));
-  }
-}
-
-function drawHalf(parent, title, status, value, body) {
-  const half = add(parent, "div", "half");
-  add(half, "h5", "", status ? `${title} · ${status}` : title);
-  add(half, "pre", "value", value === undefined || value === null || value === "" ? "(absent)" : String(value));
-  if (body) {
-    add(half, "p", "muted small", "body, redacted");
-    add(half, "pre", "", String(body));
-  }
-}
-
-function drawExample(parent, example) {
-  const box = add(parent, "div", "example");
-  add(box, "p", "small", [clock(example.at), example.method, example.target].filter(Boolean).join(" "));
-  add(box, "p", "muted small", `request ${example.request_id || "?"}, served by ${example.side || "?"}`
-    + (example.pointer ? `, at ${example.pointer}` : ""));
-  const halves = add(box, "div", "halves");
-  drawHalf(halves, "Legacy", example.legacy_status, example.legacy, example.legacy_body);
-  drawHalf(halves, "Modern", example.modern_status, example.modern, example.modern_body);
-  if (example.request || example.request_headers) {
-    const details = add(box, "details");
-    add(details, "summary", "small", "Request, redacted");
-    for (const [name, value] of Object.entries(example.request_headers || {}))
-      add(details, "pre", "field", `${name}: ${value}`);
-    if (example.request) add(details, "pre", "", String(example.request));
-  }
-}
-
-// Where legacy disagrees with itself: what differs there says nothing about modern.
-function drawNoise(body, noise) {
-  const places = (noise && noise.places) || [];
-  if (!places.length) return;
-  add(body, "p", "small", `Legacy against itself: ${count(noise.differing)} of ${count(noise.samples)} answers differ.`);
-  const list = add(body, "ul", "chips");
-  for (const place of places)
-    add(list, "li", place.ignored ? "chip struck" : place.proposed ? "chip warn-chip" : "chip",
-      `${count(place.count)}× ${place.kind} ${place.pointer}${place.ignored ? "" : place.proposed ? ": proposed to ignore" : ""}`);
-}
-
-function drawDiffs(body, json) {
-  const open = new Set([...body.querySelectorAll("details.group[open]")].map((node) => node.dataset.key));
-  const groups = (json && json.groups) || [];
-  body.replaceChildren();
-  drawNoise(body, json && json.noise);
-  if (!groups.length) {
-    add(body, "p", "muted small", `No differences in ${plural((json && json.samples) || 0, "sample")}.`);
-    return;
-  }
-  for (const group of groups) {
-    const details = add(body, "details", group.ignored ? "group ignored" : "group");
-    details.dataset.key = group.key;
-    details.open = open.has(group.key);
-    const summary = add(details, "summary");
-    add(summary, "span", "group-count", `${count(group.count)}×`);
-    add(summary, "span", "group-kind", group.kind);
-    add(summary, "code", group.ignored ? "struck" : "", group.pointer || "(whole answer)");
-    if (group.ignored) add(summary, "span", "muted small", "ignored");
-    add(summary, "span", "muted small last", `last ${clock(group.last_at)}`);
-    for (const example of group.examples || []) drawExample(details, example);
-    if (!(group.examples || []).length) add(details, "p", "muted small", "No sample is kept.");
-  }
-}
-
-function drawDecisions(body, json) {
-  const decisions = ((json && json.decisions) || []).slice().reverse();
-  body.replaceChildren();
-  if (!decisions.length) {
-    add(body, "p", "muted small", "No decision yet.");
-    return;
-  }
-  const list = add(body, "ol", "decisions");
-  for (const d of decisions) {
-    const item = add(list, "li", `decision-${d.action}`);
-    add(item, "time", "muted", clock(d.at));
-    add(item, "strong", "", d.action);
-    add(item, "span", "", `${percent(d.weight_old)} → ${percent(d.weight_new)}`);
-    add(item, "span", "muted", [d.by, d.reason].filter(Boolean).join(": ")
-      + (isNumber(d.wilson_lower) && d.n ? ` · at least ${percent(d.wilson_lower)}, likelihood ${d.llr.toFixed(2)}` : ""));
-  }
-}
-
-// ---- the whole page ----------------------------------------------------------------------------------
-
-function wanted(route, filter) {
-  return !filter || [route.id, route.path, route.state, route.headline]
-    .some((text) => String(text || "").toLowerCase().includes(filter));
-}
-
-function drawRoutes(routes) {
-  const filter = byId("filter").value.trim().toLowerCase();
-  const all = routes.filter((route) => wanted(route, filter));
-  const shown = all.slice(0, CARDS_MAX);
-  const list = byId("routes");
-  byId("filter-box").hidden = routes.length < 6;
-  byId("shown").hidden = shown.length === routes.length && routes.length > 0;
-  setText(byId("shown"), routes.length ? `${count(shown.length)} of ${count(routes.length)} routes are shown`
-    : "There are no routes: add some to the configuration or with phoenixctl route add.");
-  const ids = new Set(shown.map((route) => route.id));
-  for (const [id, card] of page.cards)
-    if (!ids.has(id)) {
-      card.node.remove();
-      page.cards.delete(id);
-    }
-  shown.forEach((route, i) => {
-    let card = page.cards.get(route.id);
-    if (!card) {
-      card = buildCard(route.id);
-      page.cards.set(route.id, card);
-    }
-    if (list.children[i] !== card.node) list.insertBefore(card.node, list.children[i] || null);
-    updateCard(card, route);
-  });
-}
-
-// The state that colours the whole page: that of the route whose headline is the overall one.
-function overallState(status) {
-  const same = (status.routes || []).find((route) => route.headline === status.headline);
-  return same ? same.state : "idle";
-}
-
-function drawStatus(status) {
-  page.status = status;
-  page.receivedAt = performance.now();
-  setText(byId("headline"), status.headline || "?");
-  document.body.dataset.state = overallState(status);
-  document.title = `${status.headline || "?"} · Phoenix`;
-  const totals = status.totals || {};
-  setText(byId("daemon"), `phoenixd ${status.version || "?"} · ${status.instance || ""}`);
-  setText(byId("totals"), [
-    plural((status.routes || []).length, "route"),
-    `${count(totals.requests)} requests`,
-    isNumber(totals.rps) ? `${totals.rps.toFixed(1)} a second` : null,
-    totals.errors ? plural(totals.errors, "error") : null,
-    isNumber(status.uptime_ms) ? `up ${span(status.uptime_ms)}` : null,
-    (status.listen || []).length ? `listening on ${status.listen.join(", ")}` : null,
-  ].filter(Boolean).join(" · "));
+function drawFrame() {
+  const status = model.status || {};
+  setText(byId("daemon"), status.version ? `${status.instance || ""} · phoenixd ${status.version}` : "");
+  const migrations = model.migrations.filter((m) => !m.over).length;
+  setText(byId("migrations-link"), migrations ? `Migrations (${migrations})` : "Migrations");
+  const why = whyNot();
+  setAttribute(byId("roll-back"), "aria-disabled", why ? "true" : null);
+  setText(byId("who"), model.you && model.you.name ? `${model.you.name} (${model.you.role})` : "");
   const troubles = [];
   if (status.config && status.config.last_reload_successful === false)
-    troubles.push(`The last reload failed, the old configuration runs on: ${status.config.last_reload_error || "see the log"}`);
-  if (status.store && status.store.ok === false)
-    troubles.push(`The ${status.store.kind} store does not work: ${status.store.error || "see the log"}`);
-  setItems(byId("troubles"), troubles);
-  drawRoutes(status.routes || []);
+    troubles.push(`The last reload failed and the old configuration runs on: ${status.config.last_reload_error || "see the log"}`);
+  const store = status.store;
+  if (store && store.ok === false)
+    troubles.push(`${store.kind === "redis" ? "Redis" : `The ${store.kind} store`} does not answer: ${store.error || "see the log"}. The weights stay as they are, nothing is promoted; a rollback works here and now.`);
+  const text = troubles.join("\n");
+  setText(byId("troubles"), text);
+  setHidden(byId("troubles"), !text);
   drawLive();
 }
 
-function drawEvent(event) {
-  if (!event || page.seenEvents.has(event.id)) return;
-  page.seenEvents.add(event.id);
-  const list = byId("events");
-  const item = make("li", `level-${event.level}`);
-  const time = add(item, "time", "muted", clock(event.at));
-  time.dateTime = event.at || "";
-  add(item, "span", "event-type", event.type);
-  add(item, "span", "event-route", event.route || "");
-  add(item, "span", "event-text", event.message);
-  list.prepend(item);
-  while (list.children.length > EVENTS_MAX) list.lastChild.remove();
-}
+// ---- how old it is -------------------------------------------------------------------------------------
+
+let asking = false;  // for a token
+let saidLost = false;
 
 function drawLive() {
-  const age = page.status ? performance.now() - page.receivedAt : 0;
   const live = byId("live");
-  live.dataset.state = page.connected ? (age > 5000 ? "stale" : "live") : "lost";
-  setText(byId("live-text"), !page.status ? "connecting"
-    : `${page.connected ? "live" : "disconnected"} · data ${age < 1500 ? "1 s" : span(Math.round(age / 1000) * 1000)} old`);
-  const banner = byId("banner");
-  const lost = !page.connected && page.status && !byId("token-form").dataset.open;
-  banner.hidden = !lost;
-  if (lost) setText(banner, "Disconnected: what you see is old. Trying again every second.");
-  document.body.classList.toggle("stale", Boolean(lost));
+  const age = ageMs();
+  const late = age > Math.max(STALE_MS, model.routes.size > 500 ? 15000 : 0);
+  live.dataset.state = !model.status ? "connecting" : !model.connected ? "lost" : late ? "stale" : "live";
+  setText(byId("live-word"), !model.status ? "connecting" : model.connected ? "live" : "disconnected");
+  setText(byId("live-age"), model.status ? `data ${age < 1500 ? "1 s" : span(age)} old` : "");
+  const lost = !model.connected && !asking && (model.status || failures > 1);
+  setHidden(byId("lost"), !lost);
+  if (lost) setText(byId("lost"), model.status ? `Disconnected. What you see is ${span(age)} old; trying again every second.` : "The daemon does not answer; trying again every second.");
+  document.body.classList.toggle("stale", Boolean(lost && model.status));
+  if (lost && !saidLost) announce("Disconnected: what is shown is old");
+  if (!lost && saidLost) announce("Connected again");
+  saidLost = Boolean(lost);
 }
 
-// ---- the stream --------------------------------------------------------------------------------------
+// ---- the stream ----------------------------------------------------------------------------------------
 
-function onBlock(block) {
-  const event = {type: "message", data: []};
-  for (const line of block.split("\n")) {
-    const colon = line.indexOf(":");
-    if (colon === 0 || line === "") continue;
-    const name = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (name === "data") event.data.push(value);
-    else if (name === "event") event.type = value;
-    else if (name === "id") page.lastId = value;
-  }
-  if (!event.data.length) return;
-  const json = JSON.parse(event.data.join("\n"));
-  if (event.type === "status") drawStatus(json);
-  else drawEvent(json);
+let failures = 0;
+const spoken = new Map();  // route -> the state that was last told
+
+function speak(event) {
+  const state = (event.data || {}).state;
+  if (event.level === "alert") announce(`${event.route || ""} ${event.message}`);
+  else if (state && event.route && spoken.get(event.route) !== state) announce(`${event.route}: ${stateOf(state).label}`);
+  if (state && event.route) spoken.set(event.route, state);
 }
 
-async function readStream() {
-  const abort = new AbortController();
-  let timer = setTimeout(() => abort.abort(), SILENCE_MS);
-  try {
-    const more = {Accept: "text/event-stream"};
-    if (page.lastId) more["Last-Event-ID"] = page.lastId;
-    const answer = await fetch("/admin/events", {headers: headers(more), signal: abort.signal, cache: "no-store"});
-    if (!answer.ok || !answer.body) throw Object.assign(new Error("no stream"), {status: answer.status});
-    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    for (;;) {
-      const {value, done} = await reader.read();
-      if (done) return;
-      clearTimeout(timer);
-      timer = setTimeout(() => abort.abort(), SILENCE_MS);
-      page.connected = true;
-      text += value.replaceAll("\r", "");
-      for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n")) {
-        onBlock(text.slice(0, end));
-        text = text.slice(end + 2);
-      }
-    }
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
+function onBlock(type, json) {
+  if (type === "status") {
+    takeStatus(json);
+    draw();
+  } else if (takeEvent(json)) {
+    speak(json);
+    if (view) view.update();
   }
 }
 
-function askToken(refused) {
-  const form = byId("token-form");
+async function connect(instance) {
+  const status = await get("/admin/status");
+  if (instance && born(status) !== instance) { // another life of the daemon: ids of events begin anew
+    forgetEvents();
+    model.cursor = 0;
+  }
+  const now = born(status);
+  takeStatus(status);
+  if (!model.lastEventId)
+    for (const event of (await get(`/admin/events?limit=${EVENTS_AT_FIRST}`)).events || []) takeEvent(event);
+  draw();
+  // `since` is for a daemon that has no events yet: nothing may slip through between the two questions.
+  await readStream(`/admin/events?since=${model.lastEventId || 0}&cursor=${model.cursor}`, model.lastEventId, () => {
+    model.connected = true;
+    failures = 0;
+    drawLive();
+  }, onBlock);
+  return now;
+}
+
+function askToken(error) {
+  const form = byId("token-form"), note = byId("token-note");
+  const refused = Boolean(tokens.get());
+  tokens.set(null);
+  asking = true;
   form.hidden = false;
-  form.dataset.open = "yes";
-  document.body.classList.add("locked");
-  setText(byId("token-note"), refused ? "The daemon did not accept this token." : "");
+  byId("view").hidden = true;
+  setText(note, error.status === 429 ? `Too many wrong tokens. Try again in ${span((error.retryAfter || 60) * 1000)}.`
+    : refused ? `The daemon did not take this token: ${error.message}` : "");
   byId("token").focus();
   return new Promise((resolve) => {
-    form.addEventListener("submit", (event) => {
+    form.onsubmit = (event) => {
       event.preventDefault();
-      sessionStorage.setItem(TOKEN_KEY, byId("token").value.trim());
+      const text = byId("token").value.trim();
+      if (!/^[\x21-\x7e]+$/.test(text)) {
+        setText(note, "A token has only visible ASCII characters.");
+        return;
+      }
       byId("token").value = "";
+      tokens.set(text);
+      asking = false;
       form.hidden = true;
-      delete form.dataset.open;
-      document.body.classList.remove("locked");
+      byId("view").hidden = false;
       resolve();
-    }, {once: true});
+    };
   });
 }
 
@@ -677,37 +167,85 @@ async function run() {
   let instance = "";
   for (;;) {
     try {
-      const status = await call("GET", "/admin/status");
-      const born = `${status.instance} ${status.started_at}`;
-      if (instance && born !== instance) { // another life of the daemon: its event ids begin anew
-        page.lastId = "";
-        page.seenEvents.clear();
-      }
-      instance = born;
-      drawStatus(status);
-      const past = await call("GET", `/admin/events?limit=${EVENTS_MAX}`);
-      for (const event of (past && past.events) || []) {
-        drawEvent(event);
-        page.lastId = String(event.id);
-      }
-      await readStream();
+      instance = await connect(instance);
     } catch (error) {
-      if (error.status === 401 || error.status === 403) {
-        const refused = sessionStorage.getItem(TOKEN_KEY) !== null;
-        sessionStorage.removeItem(TOKEN_KEY);
-        page.connected = false;
-        setText(byId("headline"), "A token is needed");
-        await askToken(refused);
+      if (model.status) instance = born(model.status);
+      model.connected = false;
+      if (error.status === 401 || error.status === 403 || error.status === 429) {
+        await askToken(error);
         continue;
       }
+      failures++;
     }
-    page.connected = false;
+    if (model.status) instance = born(model.status);
+    model.connected = false;
     drawLive();
-    if (!page.status) setText(byId("live-text"), "the daemon does not answer; trying again");
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 
-byId("filter").addEventListener("input", () => { if (page.status) drawRoutes(page.status.routes || []); });
-setInterval(drawLive, 1000);
+// ---- keys, theme ---------------------------------------------------------------------------------------
+
+const shortcuts = {
+  on: true,
+  set(on) {
+    this.on = on;
+    try {
+      localStorage.setItem(SHORTCUTS_KEY, on ? "on" : "off");
+    } catch { /* until the page is left */ }
+  },
+};
+try {
+  shortcuts.on = localStorage.getItem(SHORTCUTS_KEY) !== "off";
+} catch { /* no storage: on */ }
+
+const KEYS = {
+  r: () => rollBack(view.routeInFocus && view.routeInFocus()),
+  "/": () => { if (view.find) view.find(); },
+  g: () => { location.hash = "#/"; },
+  m: () => { location.hash = "#/migrations"; },
+  "?": () => help(shortcuts),
+};
+
+document.addEventListener("keydown", (event) => {
+  const at = event.target;
+  const typing = at instanceof HTMLInputElement && at.type !== "checkbox" || at instanceof HTMLSelectElement || at instanceof HTMLTextAreaElement;
+  if (typing || isOpen() || asking || !shortcuts.on || event.ctrlKey || event.metaKey || event.altKey) return;
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : ""];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+
+function drawTheme() {
+  const word = phoenixTheme.get();
+  setText(byId("theme-word"), {auto: "System theme", light: "Light", dark: "Dark"}[word]);
+  if (view && view.retheme) view.retheme();
+}
+
+byId("theme").addEventListener("click", () => {
+  phoenixTheme.set(phoenixTheme.words[(phoenixTheme.words.indexOf(phoenixTheme.get()) + 1) % 3]);
+  drawTheme();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTheme);
+byId("roll-back").addEventListener("click", () => rollBack(view.route && view.route()));
+byId("help").addEventListener("click", () => help(shortcuts));
+byId("notice-close").addEventListener("click", () => { byId("notice").hidden = true; });
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  (byId("view").querySelector("h1") || byId("view")).focus();
+});
+document.addEventListener("phoenix-redraw", draw);
+window.addEventListener("hashchange", () => {
+  show();
+  scrollTo(0, 0);
+  const title = byId("view").querySelector("h1");
+  if (title) title.focus({preventScroll: true});
+});
+setInterval(() => {
+  drawLive();
+  if (view && view.tick && model.connected) view.tick();
+}, 1000);
+drawTheme();
+show();
 run();
