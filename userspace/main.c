@@ -10,6 +10,7 @@
 #include "base/sandbox.h"
 #include "config.h"
 #include "control/control.h"
+#include "control/sdnotify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -147,6 +148,7 @@ int main(int argc, char **argv)
 		return status == ARGUMENTS_SAID_ALL ? EXIT_DONE : status;
 	log_setup(arguments.level, arguments.format);
 	signal(SIGPIPE, SIG_IGN);
+	sdnotify_init();
 	struct config *config = NULL;
 	struct buf lines = {0};
 	int err = config_load(arguments.config, &config, &lines);

@@ -18,14 +18,16 @@
 #include "control/value.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define TICK_MS	    20
-#define HISTORY_MAX 2000 /* decisions read back at the start, of all routes */
+#define TICK_MS	       20
+#define STOP_MARGIN_MS 10000 /* beyond limits.drain_ms */
+#define HISTORY_MAX    2000  /* decisions read back at the start, of all routes */
 
 static int parts_init(struct control *control, const struct control_options *options, struct buf *why)
 {
@@ -211,6 +213,15 @@ static void sample(struct control *control, struct moment now)
 	}
 }
 
+void control_ready(const struct control *control)
+{
+	struct buf ready = {0};
+	buf_append_str(&ready, "READY=1\nSTATUS=");
+	control_headline(control, &ready);
+	sdnotify(buf_cstr(&ready));
+	buf_fini(&ready);
+}
+
 static void tell_manager(struct control *control)
 {
 	struct buf text = {0};
@@ -222,6 +233,31 @@ static void tell_manager(struct control *control)
 		sdnotify(buf_cstr(&text));
 	}
 	buf_fini(&text);
+}
+
+/* The manager's watchdog: this thread turns, and so does every worker. Otherwise silence, which ends in a
+ * restart. */
+static void tell_alive(struct control *control, uint64_t now_ns)
+{
+	unsigned worker = 0;
+	uint64_t interval_ns = sdnotify_interval_ns();
+	if (!interval_ns || now_ns < control->alive_told_ns + interval_ns)
+		return;
+	uint64_t stalled_ns = control->gateway ? gateway_stalled_ns(control->gateway, now_ns, &worker) : 0;
+	bool stalled = stalled_ns > sdnotify_patience_ns();
+	if (stalled && !control->stall_told)
+		log_error("control",
+			  "worker %u has not turned for %.1f s (limit %.1f s): the watchdog gets no sign of "
+			  "life, so "
+			  "the service manager will restart this daemon",
+			  worker, (double)stalled_ns / 1e9, (double)sdnotify_patience_ns() / 1e9);
+	if (!stalled && control->stall_told)
+		log_info("control", "all workers turn again");
+	control->stall_told = stalled;
+	if (stalled)
+		return;
+	control->alive_told_ns = now_ns;
+	sdnotify("WATCHDOG=1");
 }
 
 static void every_second(struct control *control, struct moment now)
@@ -278,6 +314,7 @@ static void on_tick(struct timer *timer)
 	sample(control, now);
 	if (now.ns >= control->rate_ns + NS_PER_SEC)
 		every_second(control, now);
+	tell_alive(control, now.ns);
 	timer_set(&control->ring.timers, timer, now.ns + TICK_MS * NS_PER_MS);
 }
 
@@ -369,23 +406,31 @@ int control_create(const struct control_options *options, struct control **out, 
 	return 0;
 }
 
+/* What is under way is answered first: the manager's patience has to last as long as ours. */
+static void tell_stopping(const struct control *control)
+{
+	char text[160];
+	if (control->handover.state == HANDOVER_DONE)
+		return; /* the manager's main process is the next daemon */
+	snprintf(text, sizeof(text),
+		 "STOPPING=1\nSTATUS=Stopping: requests under way are answered\nEXTEND_TIMEOUT_USEC=%" PRIu64,
+		 (control->config->limits.drain_ms + STOP_MARGIN_MS) * UINT64_C(1000));
+	sdnotify(text);
+}
+
 int control_loop(struct control *control)
 {
 	if (control->plane && dataplane_run(control->plane))
 		log_error("dataplane", "no thread for the fast path's upkeep: samples are not read");
 	timer_set(&control->ring.timers, &control->tick, clock_now_ns() + TICK_MS * NS_PER_MS);
-	struct buf ready = {0};
-	buf_append_str(&ready, "READY=1\nSTATUS=");
-	control_headline(control, &ready);
-	sdnotify(buf_cstr(&ready));
-	buf_fini(&ready);
+	control_ready(control);
 	events_emit(&control->events, EVENT_INFO, "config", NULL, NULL, "started: %zu routes from %s",
 		    control->registry.count, control->config_path);
 	int err = 0;
 	while (!control->stopping && !err)
 		err = ring_turn(&control->ring, NS_PER_SEC);
 	timer_cancel(&control->ring.timers, &control->tick);
-	sdnotify("STOPPING=1");
+	tell_stopping(control);
 	if (err)
 		log_error("control", "io_uring: %s", strerror(-err));
 	return err;

@@ -87,8 +87,10 @@ struct control {
 	uint32_t series_count;
 	uint64_t rate_requests, rate_ns;
 	double rps;
-	char *status_told; /* what sd_notify was told last */
 	struct looks looks;
+	char *status_told;	/* what sd_notify was told last */
+	uint64_t alive_told_ns; /* when the watchdog last got its sign of life */
+	bool stall_told;	/* a worker hangs, and that was said */
 
 	int signal_fd;
 	struct handover handover;
@@ -111,6 +113,8 @@ int control_create(const struct control_options *options, struct control **out, 
 /* Turns the ring until a signal (or control_stop) ends it. 0 or -errno. */
 int control_loop(struct control *control);
 void control_stop(struct control *control);
+/* Tells the service manager that it serves, and how it goes. */
+void control_ready(const struct control *control);
 /* The sentence of the route that needs attention most. */
 void control_headline(const struct control *control, struct buf *out);
 /* Drains the gateway, then frees all. NULL-safe. */

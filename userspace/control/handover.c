@@ -345,10 +345,11 @@ static void go(struct control *control)
 	struct handover *handover = &control->handover;
 	char text[64];
 	handover->state = HANDOVER_DONE;
-	say(handover->connection, GOODBYE);
-	end_talk(handover);
+	/* Before the new one knows, or the manager would not believe what it says about itself. */
 	snprintf(text, sizeof(text), "MAINPID=%d", handover->other_pid);
 	sdnotify(text);
+	say(handover->connection, GOODBYE);
+	end_talk(handover);
 	log_info("takeover", "pid %d serves; answering what is under way, then ending", handover->other_pid);
 	control->stopping = true;
 }

@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "control/control.h"
+#include "control/sdnotify.h"
 #include "control/value.h"
 
 #include <stdlib.h>
@@ -54,7 +55,7 @@ static void failed(struct control *control, const char *who, struct buf *why)
 		    "reload by %s failed, nothing changed: %.*s", who, SLICE_ARG(line));
 }
 
-int control_reload(struct control *control, const char *who, json_t **report, struct buf *why)
+static int reload(struct control *control, const char *who, json_t **report, struct buf *why)
 {
 	struct config *file;
 	struct buf errors = {0};
@@ -101,4 +102,13 @@ int control_reload(struct control *control, const char *who, json_t **report, st
 			    "warnings", done.warnings);
 	route_report_fini(&done);
 	return 0;
+}
+
+int control_reload(struct control *control, const char *who, json_t **report, struct buf *why)
+{
+	sdnotify_reloading();
+	int err = reload(control, who, report, why);
+	/* Also after a bad file: the daemon serves as before, and the manager must not wait for more. */
+	control_ready(control);
+	return err;
 }

@@ -156,6 +156,11 @@ struct exchange_budget *gateway_budget(struct gateway *gateway);
 /* Sums over workers. `out` is filled with zeros for a slot that never served. */
 void gateway_route_stats(struct gateway *gateway, uint32_t slot, struct gateway_route_stats *out);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *out);
+/*
+ * How long ago the worker that is furthest behind has turned, and which one that is. A worker with nothing to
+ * do turns once a second; the callbacks between two turns never wait. 0 before all have begun.
+ */
+uint64_t gateway_stalled_ns(const struct gateway *gateway, uint64_t now_ns, unsigned *worker);
 /* Which route a request would take and to which side a next one would go: for `trace`. NULL = 404. */
 const char *gateway_trace(struct gateway *gateway, struct slice method, struct slice host, struct slice path);
 /* The addresses actually bound ("127.0.0.1:8080"), for port 0. */

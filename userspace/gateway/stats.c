@@ -71,3 +71,17 @@ void gateway_stats(struct gateway *gateway, struct gateway_stats *out)
 			     offsetof(struct gateway_stats, workers) / sizeof(uint64_t));
 	out->workers = gateway->worker_count;
 }
+
+uint64_t gateway_stalled_ns(const struct gateway *gateway, uint64_t now_ns, unsigned *worker)
+{
+	uint64_t worst_ns = 0;
+	*worker = 0;
+	for (unsigned w = 0; w < gateway->worker_count; w++) {
+		uint64_t turned_ns = __atomic_load_n(&gateway->workers[w].turned_ns, __ATOMIC_RELAXED);
+		if (turned_ns && now_ns > turned_ns && now_ns - turned_ns > worst_ns) {
+			worst_ns = now_ns - turned_ns;
+			*worker = w;
+		}
+	}
+	return worst_ns;
+}

@@ -20,6 +20,7 @@
 #define FREE_BLOCKS_MAX 256
 #define ACCEPT_RETRY_MS 100
 #define ACCEPT_TOLD_MS	10000
+#define WORKER_WAIT_NS	NS_PER_SEC /* a turn with nothing to do: gateway_stalled_ns() counts on it */
 
 /* --- stocks ------------------------------------------------------------------------------------------- */
 
@@ -321,7 +322,8 @@ void *worker_main(void *argument)
 		worker->listeners[i].accept.done = on_accept;
 	}
 	while (!(worker->draining && is_empty(worker))) {
-		err = ring_turn(&worker->ring, NS_PER_SEC);
+		err = ring_turn(&worker->ring, WORKER_WAIT_NS);
+		__atomic_store_n(&worker->turned_ns, worker->ring.now_ns, __ATOMIC_RELAXED);
 		if (err) {
 			log_error("gateway", "worker %u: io_uring: %s", worker->index, strerror(-err));
 			usleep(10000);

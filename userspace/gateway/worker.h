@@ -91,7 +91,8 @@ struct worker {
 	bool draining;
 	bool handed_over; /* while draining: another process accepts on our sockets */
 	bool cutting;
-	bool left; /* the loop has ended; under inbox_mutex */
+	bool left;	    /* the loop has ended; under inbox_mutex */
+	uint64_t turned_ns; /* when the loop last came round; atomic, 0 before the first time */
 	int start_result;
 
 	int inbox_fd;
