@@ -81,6 +81,15 @@ TEST(a_service_is_changed)
 		     "users:\n  a: b\nservices:\n  legacy:\n    image: l\n  users:\n    image: "
 		     "\"phoenix-users:2\"\n    labels:\n      a: b\n",
 		     NULL);
+	check_splice("after a key that is a mapping itself", "? v:\nservices:\n  legacy:\n    image: l\n",
+		     block,
+		     "? v:\nservices:\n  legacy:\n    image: l\n  users:\n    image: "
+		     "\"phoenix-users:2\"\n    labels:\n      a: b\n",
+		     NULL);
+	check_splice("with CR LF", "services:\r\n  users:\r\n    image: x\r\nvolumes: {}\r\n", block,
+		     "services:\r\n  users:\n    image: \"phoenix-users:2\"\n    labels:\n      a: "
+		     "b\nvolumes: {}\r\n",
+		     "  users:\r\n    image: x\r\n");
 	check_splice("an inner key of that name",
 		     "services:\n  legacy:\n    labels:\n      users: x\n    image: l\n", block,
 		     "services:\n  legacy:\n    labels:\n      users: x\n    image: l\n  users:\n    image: "
@@ -92,6 +101,8 @@ TEST(a_service_is_removed)
 {
 	check_splice("of two", "services:\n  legacy:\n    image: l\n  users:\n    image: old\n", NULL,
 		     "services:\n  legacy:\n    image: l\n", "  users:\n    image: old\n");
+	check_splice("not there, no last line end", "services:\n  legacy:\n    image: l", NULL,
+		     "services:\n  legacy:\n    image: l", NULL);
 	check_splice("not there", "services:\n  legacy:\n    image: l\n", NULL,
 		     "services:\n  legacy:\n    image: l\n", NULL);
 	check_splice("the only one", "services:\n  users:\n    image: old\n", NULL, "services:\n",
@@ -108,6 +119,12 @@ TEST(what_is_not_understood_is_refused)
 		{"services: many\n", "no mapping"},
 		{"services:\n  a: [\n", "no YAML: line"},
 		{"\tservices:\n", "no YAML: line"},
+		{"services:\n  a: {}\r  b: {}\n", "neither LF nor CR LF"},
+		{"services:\n  users: &u\n    image: x\n  b:\n    <<: *u\n",
+		 "without anchors that others use"},
+		{"services:\n  users: {}\n  users: {}\n", "cannot be changed without touching others"},
+		{"a: b\n---\nservices:\n  users: {}\n", "cannot be changed without touching others"},
+		{"services:\n  a: {}\nservices:\n  users: {}\n", "cannot be changed without touching others"},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct buf out = {0}, why = {0};

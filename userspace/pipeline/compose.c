@@ -3,7 +3,8 @@
  * compose: one service of a docker-compose.yml changes, everything else stays byte for byte.
  *
  * The YAML reader tells on which lines the service stands; those lines are exchanged. So comments, order and
- * style of what others wrote survive, and a file that is not understood is refused, never rewritten.
+ * style of what others wrote survive. Then both texts are read again and must say the same but for the
+ * service: a file that is not understood is refused, never rewritten.
  */
 #include "pipeline/deploy.h"
 
@@ -24,6 +25,20 @@ struct place {
 	size_t begin, end;
 };
 
+/* Does every line end with LF or CR LF? YAML knows other ends, and then its line numbers are not ours. */
+static bool has_plain_lines(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		const unsigned char *c = (const unsigned char *)text.ptr + i;
+		size_t left = text.len - i;
+		if (*c == 0 || (*c == '\r' && (left < 2 || c[1] != '\n')) ||
+		    (*c == 0xc2 && left > 1 && c[1] == 0x85) ||
+		    (*c == 0xe2 && left > 2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9)))
+			return false;
+	}
+	return true;
+}
+
 /* Reads events; notes the mapping "services" and the entry `service` in it. -EINVAL with `why`. */
 static int find_place(struct slice text, const char *service, struct place *place, struct buf *why)
 {
@@ -33,7 +48,8 @@ static int find_place(struct slice text, const char *service, struct place *plac
 		return -ENOMEM;
 	yaml_parser_set_input_string(&parser, (const unsigned char *)(text.len ? text.ptr : ""), text.len);
 	int depth = 0, err = 0;
-	bool is_key = false, in_services = false, services_next = false, open = false, end = false;
+	/* Keys and values take turns: is a key next in the file's mapping (1), in the one below it (2)? */
+	bool turn[3] = {false}, in_services = false, services_next = false, open = false, end = false;
 	while (!end && !err) {
 		if (!yaml_parser_parse(&parser, &event)) {
 			buf_printf(why, "it is no YAML: line %zu: %s", parser.problem_mark.line + 1,
@@ -46,6 +62,7 @@ static int find_place(struct slice text, const char *service, struct place *plac
 			event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
 		bool closes = event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
 		bool value = opens || event.type == YAML_SCALAR_EVENT || event.type == YAML_ALIAS_EVENT;
+		bool is_key = depth <= 2 && turn[depth];
 		if (value && services_next) {
 			services_next = false;
 			place->has_services = true;
@@ -79,22 +96,170 @@ static int find_place(struct slice text, const char *service, struct place *plac
 				place->end = line;
 			in_services = open = false;
 		}
-		/* Of a mapping at depth 1 or 2, keys and values take turns. */
-		if (opens) {
-			depth++;
-			is_key = depth <= 2 && event.type == YAML_MAPPING_START_EVENT;
-		} else if (closes) {
-			depth--;
-			is_key = depth == 1 || (depth == 2 && in_services);
-		} else if (value && depth <= 2) {
-			is_key = !is_key;
-		}
+		if (value && depth <= 2)
+			turn[depth] = !is_key;
+		depth += opens - closes;
+		if (opens && depth <= 2)
+			turn[depth] = event.type == YAML_MAPPING_START_EVENT;
 		end = event.type == YAML_STREAM_END_EVENT;
 		yaml_event_delete(&event);
 	}
 	yaml_parser_delete(&parser);
 	return err;
 }
+
+/* --- what it says, whatever it looks like --------------------------------------------------------------- */
+
+#define NODES_MAX 1000000 /* that are compared: aliases of aliases are many */
+
+/* Loads the one document. False when it is none, several, or its root is no mapping (*root NULL: it is
+ * empty). */
+static bool load(struct slice text, yaml_document_t *document, yaml_node_t **root)
+{
+	yaml_parser_t parser;
+	yaml_document_t next;
+	if (!yaml_parser_initialize(&parser))
+		return false;
+	yaml_parser_set_input_string(&parser, (const unsigned char *)(text.len ? text.ptr : ""), text.len);
+	bool good = yaml_parser_load(&parser, document);
+	if (good) {
+		*root = yaml_document_get_root_node(document);
+		bool empty = *root && (*root)->type == YAML_SCALAR_NODE && (*root)->data.scalar.length == 0;
+		if (empty)
+			*root = NULL;
+		good = !*root || (*root)->type == YAML_MAPPING_NODE;
+		if (good && yaml_parser_load(&parser, &next)) {
+			good = !yaml_document_get_root_node(&next);
+			yaml_document_delete(&next);
+		} else {
+			good = false;
+		}
+		if (!good)
+			yaml_document_delete(document);
+	}
+	yaml_parser_delete(&parser);
+	return good;
+}
+
+static bool is_named(yaml_document_t *document, int node, const char *name)
+{
+	const yaml_node_t *key = yaml_document_get_node(document, node);
+	return key && key->type == YAML_SCALAR_NODE && strcmp((char *)key->data.scalar.value, name) == 0;
+}
+
+/* The value of a key, NULL when it is not there or `mapping` is none; *times: how often it is. */
+static yaml_node_t *member(yaml_document_t *document, const yaml_node_t *mapping, const char *name,
+			   unsigned *times)
+{
+	yaml_node_t *value = NULL;
+	*times = 0;
+	if (!mapping || mapping->type != YAML_MAPPING_NODE)
+		return NULL;
+	for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top;
+	     p++) {
+		if (is_named(document, p->key, name)) {
+			value = yaml_document_get_node(document, p->value);
+			++*times;
+		}
+	}
+	return value;
+}
+
+struct comparison {
+	yaml_document_t *a, *b;
+	size_t left; /* of NODES_MAX */
+	int depth;
+};
+
+static bool same_node(struct comparison *c, const yaml_node_t *a, const yaml_node_t *b);
+
+/* The same pairs in the same order, but for those of `skip` (NULL: none). NULL stands for an empty mapping.
+ */
+static bool same_pairs(struct comparison *c, const yaml_node_t *a, const yaml_node_t *b, const char *skip)
+{
+	yaml_node_pair_t *x = a ? a->data.mapping.pairs.start : NULL,
+			 *x_end = a ? a->data.mapping.pairs.top : NULL;
+	yaml_node_pair_t *y = b ? b->data.mapping.pairs.start : NULL,
+			 *y_end = b ? b->data.mapping.pairs.top : NULL;
+	for (;; x++, y++) {
+		while (skip && x < x_end && is_named(c->a, x->key, skip))
+			x++;
+		while (skip && y < y_end && is_named(c->b, y->key, skip))
+			y++;
+		if (x == x_end || y == y_end)
+			return x == x_end && y == y_end;
+		if (!same_node(c, yaml_document_get_node(c->a, x->key),
+			       yaml_document_get_node(c->b, y->key)) ||
+		    !same_node(c, yaml_document_get_node(c->a, x->value),
+			       yaml_document_get_node(c->b, y->value)))
+			return false;
+	}
+}
+
+static bool same_items(struct comparison *c, const yaml_node_t *a, const yaml_node_t *b)
+{
+	yaml_node_item_t *x = a->data.sequence.items.start, *y = b->data.sequence.items.start;
+	if (a->data.sequence.items.top - x != b->data.sequence.items.top - y)
+		return false;
+	for (; x < a->data.sequence.items.top; x++, y++) {
+		if (!same_node(c, yaml_document_get_node(c->a, *x), yaml_document_get_node(c->b, *y)))
+			return false;
+	}
+	return true;
+}
+
+static bool same_node(struct comparison *c, const yaml_node_t *a, const yaml_node_t *b)
+{
+	if (c->left == 0 || c->depth > 100 || !a || !b || a->type != b->type ||
+	    strcmp((char *)a->tag, (char *)b->tag) != 0)
+		return false;
+	c->left--;
+	c->depth++;
+	bool same = false;
+	if (a->type == YAML_SCALAR_NODE)
+		same = a->data.scalar.length == b->data.scalar.length &&
+		       (a->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) ==
+			       (b->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) &&
+		       memcmp(a->data.scalar.value, b->data.scalar.value, a->data.scalar.length) == 0;
+	else if (a->type == YAML_MAPPING_NODE)
+		same = same_pairs(c, a, b, NULL);
+	else if (a->type == YAML_SEQUENCE_NODE)
+		same = same_items(c, a, b);
+	c->depth--;
+	return same;
+}
+
+/* Are both files the same but for the service, which is in `after` once, or (`gone`) not at all? */
+static bool only_service_differs(struct slice before, struct slice after, const char *service, bool gone)
+{
+	yaml_document_t a, b;
+	yaml_node_t *root_a, *root_b;
+	if (!load(before, &a, &root_a))
+		return false;
+	if (!load(after, &b, &root_b)) {
+		yaml_document_delete(&a);
+		return false;
+	}
+	struct comparison c = {.a = &a, .b = &b, .left = NODES_MAX};
+	unsigned lists_a, lists_b, times_a, times_b;
+	yaml_node_t *services_a = member(&a, root_a, "services", &lists_a),
+		    *services_b = member(&b, root_b, "services", &lists_b);
+	/* "services:" with nothing in it is an empty scalar. */
+	if (services_a && services_a->type != YAML_MAPPING_NODE)
+		services_a = NULL;
+	if (services_b && services_b->type != YAML_MAPPING_NODE)
+		services_b = NULL;
+	member(&a, services_a, service, &times_a);
+	member(&b, services_b, service, &times_b);
+	bool good = lists_a <= 1 && lists_b <= 1 && times_a <= 1 && times_b == (gone ? 0 : 1) &&
+		    same_pairs(&c, root_a, root_b, "services") &&
+		    same_pairs(&c, services_a, services_b, service);
+	yaml_document_delete(&a);
+	yaml_document_delete(&b);
+	return good;
+}
+
+/* --- the lines ------------------------------------------------------------------------------------------ */
 
 /* Where line number `line` begins; the text's length when there are fewer. */
 static size_t line_at(struct slice text, size_t line)
@@ -154,6 +319,11 @@ int compose_splice(struct slice text, const char *service, const char *block, st
 		buf_printf(why, "it is %zu bytes long, at most %u are possible", text.len, COMPOSE_BYTES_MAX);
 		return -EINVAL;
 	}
+	if (!has_plain_lines(text)) {
+		buf_append_str(why,
+			       "it has line ends that are neither LF nor CR LF; save it as plain UTF-8 text");
+		return -EINVAL;
+	}
 	int err = find_place(text, service, &place, why);
 	if (err)
 		return err;
@@ -193,7 +363,11 @@ int compose_splice(struct slice text, const char *service, const char *block, st
 	} else {
 		begin = end = text.len;
 	}
-	append_lines(out, slice_of(text.ptr ? text.ptr : "", begin));
+	struct slice before = slice_of(text.ptr ? text.ptr : "", begin);
+	if (block || place.found)
+		append_lines(out, before);
+	else
+		buf_append_slice(out, before);
 	if (block && !place.has_services)
 		buf_append_str(out, "services:\n");
 	if (block)
@@ -203,6 +377,18 @@ int compose_splice(struct slice text, const char *service, const char *block, st
 	if (out->failed) {
 		free(lines);
 		return -ENOMEM;
+	}
+	/* Lines were moved: what they mean now is asked of the reader once more, before anybody uses them. */
+	if (!only_service_differs(text, buf_slice(out), service, !block)) {
+		free(lines);
+		buf_printf(why,
+			   "it is written in a way in which the service \"%s\" cannot be changed without "
+			   "touching "
+			   "others; give each service lines of its own below \"services:\", without anchors "
+			   "that "
+			   "others use",
+			   service);
+		return -EINVAL;
 	}
 	*former = lines;
 	return 0;
