@@ -141,6 +141,13 @@ struct limits_config {
 	uint64_t sample_memory_bytes;  /* bytes that captured exchanges may hold in all */
 };
 
+/* Where the state lives; see store/store.h. */
+struct state_config {
+	enum store_kind kind;
+	char *path; /* the state file */
+	char *url;
+};
+
 struct config {
 	char *file; /* name for messages; owned */
 	struct config_listen *listen;
@@ -152,11 +159,7 @@ struct config {
 		char *token_file;
 		struct string_list allowed_hosts; /* extra Host values accepted on the TCP listener */
 	} admin;
-	struct {
-		enum store_kind kind;
-		char *path;
-		char *url;
-	} state;
+	struct state_config state;
 	struct {
 		struct string_list interfaces;
 		enum xdp_mode mode;

@@ -523,7 +523,7 @@ def test_state_cannot_be_stored(env, row):
         env.faults.disarm()
     wait_for("store_ok 1", lambda: env.gw.admin.metric("phoenix_store_ok") == 1)
     with open(env.gw.state_path) as file:
-        equal(json.load(file)["state"]["routes"]["rest"]["migration"]["weight_bp"], 2500, "the weight in the file")
+        equal(json.load(file)["state"]["records"]["routes"]["rest"]["record"]["weight_bp"], 2500, "the weight in the file")
     env.gw.admin.set_weight("rest", 0.3)
 
 

@@ -149,9 +149,9 @@ TEST(refused_publication_changes_nothing)
 	CHECK_INT(fake.control->registry.count, 1);
 	CHECK_INT(put(R("x", ""), false), -ENOMEM);
 	CHECK(fake_route(&fake, "x") == NULL);
-	CHECK(state_record(&fake.control->state, "x") == NULL);
+	CHECK(state_definition(&fake.control->state, "x") == NULL);
 	CHECK_INT(put(R("a", ",\"host\":\"h\""), true), -ENOMEM);
-	CHECK(state_record(&fake.control->state, "a") == NULL);
+	CHECK(state_definition(&fake.control->state, "a") == NULL);
 	fake.publish_error = 0;
 	CHECK_INT(put(R("x", ""), false), 0);
 	fake_stop(&fake);

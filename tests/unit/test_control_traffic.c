@@ -18,7 +18,8 @@ static unsigned refused;
 static uint32_t weight_when_saving;
 static struct fake fake;
 
-static int failing_save(struct store *store, const json_t *state, uint64_t expected, struct buf *why)
+static int failing_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+			 uint64_t *epoch, struct buf *why)
 {
 	refused++;
 	weight_when_saving = policy_weight_bp(&fake.control->policy, fake_route(&fake, "a")->slot);
@@ -26,19 +27,21 @@ static int failing_save(struct store *store, const json_t *state, uint64_t expec
 	return -EIO;
 }
 
-static int watching_save(struct store *store, const json_t *state, uint64_t expected, struct buf *why)
+static int watching_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+			  uint64_t *epoch, struct buf *why)
 {
 	weight_when_saving = policy_weight_bp(&fake.control->policy, fake_route(&fake, "a")->slot);
-	return real_ops->save(store, state, expected, why);
+	return real_ops->write(store, writes, count, fence, epoch, why);
 }
 
-static void use_save(int (*save)(struct store *, const json_t *, uint64_t, struct buf *))
+static void use_write(int (*write)(struct store *, struct store_write *, size_t, uint64_t, uint64_t *,
+				   struct buf *))
 {
 	struct store *store = fake.control->store;
 	if (store->ops != &failing_ops)
 		real_ops = store->ops;
 	failing_ops = *real_ops;
-	failing_ops.save = save;
+	failing_ops.write = write;
 	store->ops = &failing_ops;
 }
 
@@ -50,7 +53,7 @@ static uint32_t set_bp(void)
 TEST(more_is_stored_first)
 {
 	fake_start(&fake, one_route);
-	use_save(watching_save);
+	use_write(watching_write);
 	CHECK_INT(set_bp(), 3000);
 	CHECK_INT(fake_weight(&fake, "a", 5000), 0);
 	CHECK_INT(weight_when_saving, 3000);
@@ -61,7 +64,7 @@ TEST(more_is_stored_first)
 TEST(less_acts_first)
 {
 	fake_start(&fake, one_route);
-	use_save(watching_save);
+	use_write(watching_write);
 	CHECK_INT(fake_weight(&fake, "a", 1000), 0);
 	CHECK_INT(weight_when_saving, 1000);
 	CHECK_INT(set_bp(), 1000);
@@ -71,7 +74,7 @@ TEST(less_acts_first)
 TEST(dead_disk_refuses_more)
 {
 	fake_start(&fake, one_route);
-	use_save(failing_save);
+	use_write(failing_write);
 	refused = 0;
 	struct route *route = fake_route(&fake, "a");
 	struct migration before = route->migration;
@@ -87,14 +90,14 @@ TEST(dead_disk_refuses_more)
 	CHECK(!fake.control->state.ok);
 	CHECK(!fake.control->state.unsaved);
 	/* Nothing of it may be stored later on, with something else. */
-	CHECK(state_record(&fake.control->state, "a") == NULL);
+	CHECK(state_migration(&fake.control->state, "a") == NULL);
 	fake_stop(&fake);
 }
 
 TEST(dead_disk_does_not_stop_a_rollback)
 {
 	fake_start(&fake, one_route);
-	use_save(failing_save);
+	use_write(failing_write);
 	CHECK_INT(fake_verb(&fake, "a", VERB_ROLLBACK), 0);
 	CHECK_INT(set_bp(), 0);
 	CHECK_STR(fake_headline(&fake, "a"), "Rollback triggered");
@@ -105,12 +108,15 @@ TEST(dead_disk_does_not_stop_a_rollback)
 	state_retry(&fake.control->state);
 	CHECK(!fake.control->state.unsaved);
 	CHECK(fake.control->state.ok);
-	json_t *state = NULL;
+	struct store_records records = {0};
 	struct buf why = {0};
-	CHECK_INT(store_load(fake.control->store, &state, &why), 0);
-	const json_t *record = json_object_get(json_object_get(state, "routes"), "a");
-	CHECK(json_get_bool(json_object_get(record, "migration"), "rolled_back"));
-	json_decref(state);
+	CHECK_INT(store_load(fake.control->store, &records, &why), 0);
+	bool found = false;
+	for (size_t i = 0; i < records.count; i++)
+		found |= records.items[i].section == STORE_ROUTES && strcmp(records.items[i].id, "a") == 0 &&
+			 json_get_bool(records.items[i].value, "rolled_back");
+	CHECK(found);
+	store_records_fini(&records);
 	buf_fini(&why);
 	fake_stop(&fake);
 }

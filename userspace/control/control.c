@@ -51,10 +51,10 @@ static int parts_init(struct control *control, const struct control_options *opt
 	if (!err && control->plane)
 		err = registry_remember(&control->registry, dataplane_names(control->plane));
 	if (!err)
-		err = store_open(control->config->state.kind, control->config->state.path, &control->store,
-				 why);
+		err = store_open(&control->config->state, control->instance, &control->store, why);
 	if (!err)
-		err = state_init(&control->state, control->store, &control->policy, why);
+		err = state_init(&control->state, control->store, control->instance,
+				 control->config->state.kind == STORE_REDIS, &control->policy, why);
 	if (!err)
 		err = facts_create(&control->policy, &control->facts);
 	if (!err)

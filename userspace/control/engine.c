@@ -12,6 +12,7 @@
 #include "control/engine_internal.h"
 #include "control/value.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -195,8 +196,7 @@ static void say(struct engine *engine, struct route *route, const struct move *m
 	buf_fini(&message);
 }
 
-/* The engine's memory of the step begins anew. */
-static void begin_step(struct engine *engine, struct route *route, struct moment now)
+void engine_begin_step(struct engine *engine, struct route *route, struct moment now)
 {
 	struct route_watch *watch = &route->watch;
 	watch->step_since_ns = now.ns;
@@ -232,14 +232,16 @@ int engine_apply(struct engine *engine, struct route *route, const struct move *
 	/* Before the change: with the step its differences end. */
 	json_t *top = facts_top(engine->facts, route->slot, TOP_POINTERS);
 	bool unsaved;
-	int err = traffic_change(&engine->traffic, route, &next, &unsaved, why);
+	int err = traffic_change(&engine->traffic, route, &next, move->order, &unsaved, why);
 	if (err) {
 		json_decref(top);
+		if (err == -ESTALE)
+			engine_follow(engine, route, now);
 		return err;
 	}
 	write_ledger(engine, route, move, evidence, old_bp, top, now);
 	if (next.step != old_step)
-		begin_step(engine, route, now);
+		engine_begin_step(engine, route, now);
 	say(engine, route, move, old_bp, now);
 	if (unsaved)
 		events_emit(engine->events, EVENT_ALERT, "alert", route_config_of(route)->id, NULL,
@@ -266,7 +268,7 @@ void engine_adopt(struct engine *engine, struct route *route, struct moment now)
 		m->started = false;
 	else if (starts_by_itself(config) && !m->latched)
 		m->started = true;
-	begin_step(engine, route, now);
+	engine_begin_step(engine, route, now);
 	route->watch.verify = m->latched && !m->rollback_verified;
 	route->revision++;
 }
@@ -328,7 +330,11 @@ static void execute_advance(struct engine *engine, struct route *route, struct e
 		move.next.promoted = true;
 	}
 	struct buf why = {0};
-	if (engine_apply(engine, route, &move, evidence, now, &why) == 0) {
+	int err = engine_apply(engine, route, &move, evidence, now, &why);
+	if (err == -ESTALE || err == -ENOLCK) {
+		/* What another gateway or a person did counts; the evidence is looked at again. */
+		log_info("engine", "%s: no promotion: %s", route_config_of(route)->id, buf_cstr(&why));
+	} else if (!err) {
 		if (finish)
 			facts_watch_reset(engine->facts, route->slot);
 	} else {
@@ -422,7 +428,8 @@ static void verify_rollback(struct engine *engine, struct route *route, const st
 		next.rollback_verified = true;
 		bool unsaved;
 		struct buf why = {0};
-		traffic_change(&engine->traffic, route, &next, &unsaved, &why);
+		if (traffic_change(&engine->traffic, route, &next, ORDER_PERSON, &unsaved, &why) == -ESTALE)
+			engine_follow(engine, route, now);
 		buf_fini(&why);
 		events_emit(engine->events, EVENT_INFO, "rollback", id, json_pack("{s:b}", "verified", 1),
 			    "rollback verified: weight 0%% read back, no request served by modern in %u ms",

@@ -51,13 +51,21 @@ void migration_begin(struct migration *migration, const struct route_config *con
 
 /*
  * What a person orders. `who` as in "uid 0", `reason` may be "". 0; -EPERM when the state does not allow it
- * (409: `why` says what would be possible); -errno when it could not be stored (nothing changed then). On
- * success `why` may hold a warning: it acts, but could not be stored.
+ * (409: `why` says what would be possible); -ESTALE when another gateway was faster (`why` says who did
+ * what); -errno when it could not be stored (nothing changed then). On success `why` may hold a warning: it
+ * acts, but could not be stored.
  */
 int engine_verb(struct engine *engine, struct route *route, enum verb verb, const char *who,
 		const char *reason, struct moment now, struct buf *why);
 int engine_set_weight(struct engine *engine, struct route *route, uint32_t weight_bp, const char *who,
 		      const char *reason, struct moment now, struct buf *why);
+
+/*
+ * Another gateway changed the route's record in the store: it acts here too, and people are told. What could
+ * not be stored here before and is superseded is told as well; a rollback that the other one did not know of
+ * is ordered again (follow.c).
+ */
+void engine_follow(struct engine *engine, struct route *route, struct moment now);
 
 /* How the route stands, for all who show it. */
 struct migration_view engine_view(const struct engine *engine, const struct route *route);

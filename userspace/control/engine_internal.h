@@ -14,6 +14,7 @@ struct move {
 	enum event_level level;
 	const char *event; /* the event's type */
 	const char *hook;  /* the webhook's event; NULL = not told */
+	enum traffic_order order;
 };
 
 /* What a decision is made from. */
@@ -29,9 +30,12 @@ struct evidence {
 /* Gathers and decides, and remembers nothing: what the arbiter would say now. */
 void engine_assess(struct engine *engine, const struct route *route, struct moment now, struct evidence *out);
 void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out);
-/* traffic_change(), then ledger, event, webhook. 0 or -errno (refused, nothing happened but a log line). */
+/* traffic_change(), then ledger, event, webhook. 0 or -errno (refused, nothing happened but a log line);
+ * -ESTALE: the route follows the gateway that was faster. */
 int engine_apply(struct engine *engine, struct route *route, const struct move *move,
 		 const struct evidence *evidence, struct moment now, struct buf *why);
+/* The engine's memory of the step begins anew. */
+void engine_begin_step(struct engine *engine, struct route *route, struct moment now);
 void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns);
 /* --- standing.c: migrations as values */
 

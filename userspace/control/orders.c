@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define ORDER_TRIES 5 /* against other gateways */
+
 /* "possible now: resume, rollback" */
 static int refuse(const struct engine *engine, const struct route *route, const char *what, struct buf *why)
 {
@@ -93,8 +95,9 @@ static void order_fill(struct move *move, const struct route_config *config, enu
 	}
 }
 
-int engine_verb(struct engine *engine, struct route *route, enum verb verb, const char *who,
-		const char *reason, struct moment now, struct buf *why)
+/* One try. */
+static int give_order(struct engine *engine, struct route *route, enum verb verb, const char *who,
+		      const char *reason, struct moment now, struct buf *why)
 {
 	if (!engine_allows(engine, route, verb)) {
 		if (verb == VERB_START && machine_allows(engine_state(engine, route), verb))
@@ -109,6 +112,7 @@ int engine_verb(struct engine *engine, struct route *route, enum verb verb, cons
 		.reason = verb == VERB_ROLLBACK ? buf_cstr(&text) : reason,
 		.next = route->migration,
 		.level = EVENT_INFO,
+		.order = ORDER_PERSON,
 	};
 	struct evidence evidence;
 	engine_gather(engine, route, now, &evidence);
@@ -116,17 +120,30 @@ int engine_verb(struct engine *engine, struct route *route, enum verb verb, cons
 	if (!again)
 		order_fill(&move, route_config_of(route), verb, buf_cstr(&text), now);
 	int err = again ? 0 : engine_apply(engine, route, &move, &evidence, now, why);
+	if (!err && !again && verb == VERB_ROLLBACK)
+		route->rollbacks_manual++;
+	buf_fini(&text);
+	return err;
+}
+
+int engine_verb(struct engine *engine, struct route *route, enum verb verb, const char *who,
+		const char *reason, struct moment now, struct buf *why)
+{
+	int err = give_order(engine, route, verb, who, reason, now, why);
+	/* Another gateway was faster. What the verb says still makes sense after whatever that was, as long
+	 * as the state allows it; but one step more on top of another one is not what was ordered. */
+	for (int i = 0; i < ORDER_TRIES && err == -ESTALE && verb != VERB_PROMOTE; i++) {
+		buf_reset(why);
+		err = give_order(engine, route, verb, who, reason, now, why);
+	}
 	/* Something was mended: what the former code answered is no evidence about this one. */
 	if (!err && verb == VERB_RETRY)
 		facts_new_build(engine->facts, route->slot);
 	/* Who goes on after an alarm has seen it: the watch begins anew. */
 	if (!err && verb == VERB_RESUME)
 		facts_watch_reset(engine->facts, route->slot);
-	if (!err && !again && verb == VERB_ROLLBACK)
-		route->rollbacks_manual++;
 	if (!err)
 		engine_activate(engine, route, now.ns);
-	buf_fini(&text);
 	return err;
 }
 
@@ -144,6 +161,7 @@ int engine_set_weight(struct engine *engine, struct route *route, uint32_t weigh
 		.next = route->migration,
 		.level = EVENT_INFO,
 		.event = "weight",
+		.order = ORDER_PERSON,
 	};
 	const struct route_config *config = route_config_of(route);
 	/* The same weight again is no new step: the evidence stays. */

@@ -97,8 +97,8 @@ static void forget_stored_weight(struct control *control, const struct route *ro
 				 struct route_report *report)
 {
 	const char *id = route_config_of(route)->id;
-	json_t *record = state_record(&control->state, id);
-	uint32_t stored_bp = (uint32_t)json_get_u64(json_object_get(record, "migration"), "weight_bp");
+	const json_t *record = state_migration(&control->state, id);
+	uint32_t stored_bp = (uint32_t)json_get_u64(record, "weight_bp");
 	events_emit(&control->events, EVENT_WARN, "config", id,
 		    json_pack("{s:o, s:o}", "weight_old", json_ratio(stored_bp), "weight_new",
 			      json_ratio(route->migration.weight_bp)),
@@ -106,7 +106,7 @@ static void forget_stored_weight(struct control *control, const struct route *ro
 		    stored_bp / 10000.0, route->migration.weight_bp / 10000.0,
 		    state_file_weight(record) / 10000.0, route->file_weight_bp / 10000.0);
 	note(report->weights_from_file, id);
-	json_object_del(record, "migration");
+	state_put(&control->state, STORE_ROUTES, id, NULL);
 	control->state.unsaved = true;
 }
 
@@ -121,12 +121,20 @@ static int mount_new(struct control *control, struct route_target *target, struc
 	target->is_new = true;
 	target_take_file(route, target);
 	const char *id = route_config_of(route)->id;
-	const json_t *record = state_record(&control->state, id);
-	if (!state_read_migration(record, route->file_weight_bp, &route->migration)) {
+	const json_t *record = state_migration(&control->state, id);
+	struct buf why = {0};
+	/* Where several gateways share a store, one that starts does not move the others' weight. */
+	if (!state_read_migration(record, route->file_weight_bp, control->state.shared, &route->migration,
+				  &why)) {
 		migration_begin(&route->migration, route_config_of(route), now);
-		if (json_object_get(record, "migration"))
+		if (why.len)
+			events_emit(&control->events, EVENT_ALERT, "config", id, NULL,
+				    "the stored weight cannot be used, the configuration's acts: %s",
+				    buf_cstr(&why));
+		else if (record)
 			forget_stored_weight(control, route, report);
 	}
+	buf_fini(&why);
 	route->revision = now.wall_ns / NS_PER_MS;
 	if (route->new_in_slot && control->path.route_reset)
 		control->path.route_reset(control->path.context, route->slot);
@@ -175,7 +183,7 @@ static void weight_from_file(struct control *control, struct route *route, uint3
 	uint32_t old_bp = route->migration.weight_bp;
 	bool unsaved;
 	const char *id = route_config_of(route)->id;
-	if (traffic_change(&control->engine.traffic, route, &next, &unsaved, &why)) {
+	if (traffic_change(&control->engine.traffic, route, &next, ORDER_PERSON, &unsaved, &why)) {
 		note(report->warnings, buf_cstr(&why));
 		events_emit(&control->events, EVENT_ALERT, "config", id, NULL,
 			    "the file's weight could not be taken over: %s", buf_cstr(&why));
@@ -285,14 +293,14 @@ enum override_kind { OVERRIDE_NONE, OVERRIDE_DELETED, OVERRIDE_CONFIG };
 static enum override_kind override_of(struct control *control, const char *id, const char *file_print,
 				      struct route_config **config)
 {
-	const json_t *override = json_object_get(state_record(&control->state, id), "override");
+	const json_t *override = state_definition(&control->state, id);
 	if (!json_is_object(override))
 		return OVERRIDE_NONE;
 	if (strcmp(json_get_str(override, "file"), file_print) != 0) {
 		events_emit(
 			&control->events, EVENT_WARN, "config", id, NULL,
 			"the file's own definition of this route changed: it replaces the one made by REST");
-		state_drop_override(&control->state, id);
+		state_put(&control->state, STORE_DEFINITIONS, id, NULL);
 		control->state.unsaved = true;
 		return OVERRIDE_NONE;
 	}
@@ -361,12 +369,11 @@ static int plan_api_routes(struct control *control, struct plan *plan, struct bu
 	json_t *record;
 	void *next;
 	int err = known ? 0 : -ENOMEM;
-	json_object_foreach_safe(state_records(&control->state), next, id, record)
+	json_object_foreach_safe(state_records(&control->state, STORE_DEFINITIONS), next, id, record)
 	{
 		if (err || json_object_get(known, id))
 			continue;
-		const json_t *override = json_object_get(record, "override");
-		if (json_is_object(override) && json_is_null(json_object_get(override, "config")))
+		if (json_is_null(json_object_get(record, "config")))
 			continue; /* a deletion, seen when the file's route was planned */
 		struct route_config *config = NULL;
 		if (override_of(control, id, "", &config) != OVERRIDE_CONFIG)
@@ -386,7 +393,8 @@ int routes_load(struct control *control, struct config *file, struct route_repor
 	struct plan plan;
 	int err = report_init(report);
 	if (!err)
-		err = plan_init(&plan, file->route_count + json_object_size(state_records(&control->state)));
+		err = plan_init(&plan, file->route_count + json_object_size(state_records(
+								   &control->state, STORE_DEFINITIONS)));
 	if (err) {
 		route_report_fini(report);
 		return err;
@@ -435,26 +443,27 @@ static int plan_present(struct control *control, struct plan *plan, const struct
 }
 
 /* The file's fingerprint that the override has to remember: of the route, or of one that REST had deleted. */
-static const char *print_below(const struct route *old, const json_t *record)
+static const char *print_below(const struct route *old, const json_t *definition)
 {
 	if (old)
 		return old->in_file ? old->file_print : "";
-	return json_get_str(json_object_get(record, "override"), "file");
+	return json_get_str(definition, "file");
 }
 
 /* The stored record, the snapshot, the registry: all or none. On failure the configuration is the caller's.
  */
 static int put_in_place(struct control *control, struct definition *definition, struct route *old,
-			struct buf *why)
+			const char *who, struct buf *why)
 {
 	const struct route_config *config = definition->config;
 	char id[80];
 	text_copy(id, sizeof(id), slice_str(config->id));
 	struct plan plan;
 	struct route_report report = {0};
-	json_t *record = json_deep_copy(state_record(&control->state, id));
+	struct state_undo undo;
+	state_remember(&control->state, id, &undo);
 	char print[PRINT_SIZE];
-	text_copy(print, sizeof(print), slice_str(print_below(old, record)));
+	text_copy(print, sizeof(print), slice_str(print_below(old, undo.value[STORE_DEFINITIONS])));
 	int err = plan_present(control, &plan, old);
 	if (err)
 		goto out;
@@ -465,23 +474,19 @@ static int put_in_place(struct control *control, struct definition *definition, 
 	if (!old)
 		state_forget(&control->state,
 			     id); /* what a route of this name had before is not its weight */
-	err = state_override(&control->state, id, config, print);
+	err = state_override(&control->state, id, config, print, who);
 	if (!err)
 		err = state_save(&control->state, why);
 	if (!err)
 		err = report_init(&report);
 	if (!err)
 		err = practise(control, &plan, &report, why);
-	if (err) {
-		state_forget(&control->state, id);
-		if (record)
-			json_object_set(state_records(&control->state), id, record);
-		control->state.unsaved = true;
-	}
+	if (err)
+		state_restore(&control->state, id, &undo);
 	plan_fini(&plan);
 	route_report_fini(&report);
 out:
-	json_decref(record);
+	state_undo_fini(&undo);
 	return err;
 }
 
@@ -498,7 +503,7 @@ static int weight_after_put(struct control *control, struct route *route, uint32
 	if (wanted_bp != route->migration.weight_bp)
 		return engine_set_weight(&control->engine, route, wanted_bp, who, "the route was replaced",
 					 moment_now(), why);
-	state_save_migration(&control->state, route, &route->migration, true, why);
+	state_save_migration(&control->state, route, &route->migration, 0, KEEP_ALWAYS, why);
 	return 0;
 }
 
@@ -518,7 +523,7 @@ int control_route_put(struct control *control, struct route_config *config, bool
 	int err = definition_create(config, true, control->redact_key, &definition, why);
 	if (err)
 		return err;
-	err = put_in_place(control, definition, old, why);
+	err = put_in_place(control, definition, old, who, why);
 	if (err) {
 		definition->config = NULL; /* it stays the caller's */
 		definition_put(definition);
@@ -544,14 +549,15 @@ int control_route_delete(struct control *control, struct route *route, const cha
 	struct route_report report = {0};
 	char id[80];
 	text_copy(id, sizeof(id), slice_str(route_config_of(route)->id));
-	json_t *record = json_deep_copy(state_record(&control->state, id));
+	struct state_undo undo;
+	state_remember(&control->state, id, &undo);
 	int err = plan_present(control, &plan, route);
 	if (err)
 		goto out;
 	bool in_file = route->in_file;
 	state_forget(&control->state, id);
 	if (in_file)
-		err = state_override(&control->state, id, NULL, route->file_print);
+		err = state_override(&control->state, id, NULL, route->file_print, who);
 	if (!err)
 		err = state_save(&control->state, why);
 	if (!err)
@@ -559,9 +565,7 @@ int control_route_delete(struct control *control, struct route *route, const cha
 	if (!err)
 		err = practise(control, &plan, &report, why);
 	if (err) {
-		if (record)
-			json_object_set(state_records(&control->state), id, record);
-		control->state.unsaved = true;
+		state_restore(&control->state, id, &undo);
 	} else {
 		events_emit(&control->events, EVENT_WARN, "config", id, NULL, "route deleted by %s%s", who,
 			    in_file ? "; the file still has it, it comes back when its entry there changes"
@@ -570,6 +574,6 @@ int control_route_delete(struct control *control, struct route *route, const cha
 	plan_fini(&plan);
 	route_report_fini(&report);
 out:
-	json_decref(record);
+	state_undo_fini(&undo);
 	return err;
 }

@@ -6,6 +6,8 @@
  */
 #include "control/traffic.h"
 
+#include <errno.h>
+
 static void act(struct traffic *traffic, uint32_t slot, const struct migration *next)
 {
 	struct phx_policy *policy = &traffic->policy->slots[slot];
@@ -42,20 +44,30 @@ void traffic_unmount(struct traffic *traffic, uint32_t slot)
 	__atomic_store_n(&policy->sample_bp, 0, __ATOMIC_RELEASE);
 }
 
-int traffic_change(struct traffic *traffic, struct route *route, const struct migration *next, bool *unsaved,
-		   struct buf *why)
+void traffic_follow(struct traffic *traffic, struct route *route, const struct migration *next)
 {
+	act(traffic, route->slot, next);
+	route->migration = *next;
+	route->revision++;
+}
+
+int traffic_change(struct traffic *traffic, struct route *route, const struct migration *next,
+		   enum traffic_order order, bool *unsaved, struct buf *why)
+{
+	struct state *state = traffic->state;
 	*unsaved = false;
 	bool more = next->weight_bp > traffic_set_bp(traffic, route);
 	if (!more)
 		act(traffic, route->slot, next);
-	int err = state_save_migration(traffic->state, route, next, !more, why);
-	if (err && more)
+	enum state_keep keep = !more ? KEEP_ALWAYS : order == ORDER_PERSON ? KEEP_UNREACHABLE : KEEP_NEVER;
+	int err = state_save_migration(state, route, next, order == ORDER_ARBITER ? state->fence : 0, keep,
+				       why);
+	bool acts = !err || keep == KEEP_ALWAYS || (keep == KEEP_UNREACHABLE && err == -ENOTCONN);
+	if (err == -ESTALE || err == -ENOLCK || !acts) {
+		act(traffic, route->slot, &route->migration);
 		return err;
+	}
 	*unsaved = err != 0;
-	if (more)
-		act(traffic, route->slot, next);
-	route->migration = *next;
-	route->revision++;
+	traffic_follow(traffic, route, next);
 	return 0;
 }

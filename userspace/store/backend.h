@@ -2,8 +2,8 @@
 /*
  * backend: what a place to store things in implements. Callers see store.h alone.
  *
- * A backend embeds struct store as its first member. store.c has checked arguments (an object, a record
- * within its size, a ledger's name) before it calls; `why` is never NULL.
+ * A backend embeds struct store as its first member. store.c has checked arguments (ids, objects, a ledger's
+ * name) before it calls; `why` is never NULL.
  */
 #ifndef PHOENIX_STORE_BACKEND_H
 #define PHOENIX_STORE_BACKEND_H
@@ -13,10 +13,11 @@
 #include <stdbool.h>
 
 struct store_ops {
-	/* *epoch is that of the state; 0 with an empty object when there is none. */
-	int (*load)(struct store *store, json_t **state, uint64_t *epoch, struct buf *why);
-	/* Replaces the state of epoch `expected` by one of `expected` + 1; -ESTALE when another is stored. */
-	int (*save)(struct store *store, const json_t *state, uint64_t expected, struct buf *why);
+	/* *epoch is the highest epoch in use; 0 and no records when there is nothing. */
+	int (*load)(struct store *store, struct store_records *out, uint64_t *epoch, struct buf *why);
+	/* As store_write(); *epoch becomes the highest one in use. */
+	int (*write)(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+		     uint64_t *epoch, struct buf *why);
 	int (*append)(struct store *store, const char *name, const json_t *record, struct buf *why);
 	int (*read_tail)(struct store *store, const char *name, size_t max, json_t **records,
 			 size_t *unreadable, struct buf *why);
@@ -38,11 +39,30 @@ int store_file_open(const char *path, struct store **out, struct buf *why);
 int store_memory_open(struct store **out, struct buf *why);
 
 /*
- * The envelope of a state as text: {"format":1,"epoch":N,"checksum":"…","state":{…}}. The checksum is taken
+ * tree: all records as one JSON object, {"fence": N, "records": {SECTION: {ID: {"epoch": N, "record":
+ * {…}}}}}, for the places that keep them so (file, memory). A tree is never changed: tree_write() makes
+ * another one that shares what stayed the same.
+ */
+json_t *tree_create(void);
+/* -EBADMSG with the rest of a sentence when it is none; sections that this version does not know are kept and
+ * not told. */
+int tree_load(const json_t *tree, struct store_records *out, struct buf *why);
+/* As store_write(), with `epoch` for what is written: *out is a new reference when 0. */
+int tree_write(const json_t *tree, struct store_write *writes, size_t count, uint64_t fence, uint64_t epoch,
+	       json_t **out, struct buf *why);
+/* The tree that a state of format 1 becomes: there each route had one record with two parts. */
+json_t *tree_from_format_1(const json_t *state);
+
+/* "routes/users: epoch 7 was expected, 9 is there"; what store_write() says with -ESTALE. */
+void stale_complain(const struct store_write *writes, size_t count, struct buf *why);
+
+/*
+ * The envelope of a tree as text: {"format":2,"epoch":N,"checksum":"…","state":{…}}. The checksum is taken
  * over the epoch and the state in its normal form (compact, sorted keys), so it does not depend on layout.
  */
 int state_encode(const json_t *state, uint64_t epoch, struct buf *out);
-/* -EBADMSG or -EPROTO with the rest of a sentence in `why` ("is cut or damaged: …"), or -ENOMEM. */
+/* -EBADMSG or -EPROTO with the rest of a sentence in `why` ("is cut or damaged: …"), or -ENOMEM. A state of
+ * an older format comes out as a tree. */
 int state_decode(struct slice text, json_t **state, uint64_t *epoch, struct buf *why);
 
 #endif

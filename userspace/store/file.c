@@ -149,6 +149,7 @@ static void file_close(struct store *store)
 		close(file->lock);
 	if (file->directory >= 0)
 		close(file->directory);
+	json_decref(file->tree);
 	free(file->path);
 	free(file);
 }
@@ -160,11 +161,6 @@ static void file_yield(struct store *store)
 		ledger_fini(&file->ledgers[i]);
 	close(file->lock);
 	file->lock = -1;
-}
-
-static int file_regain(struct store *store, struct buf *why)
-{
-	return take_lock(file_of(store), why);
 }
 
 static int open_directory(struct file_store *file, struct buf *why)
@@ -189,13 +185,25 @@ static void temporary_name(const struct file_store *file, char out[NAME_MAX + 1]
 	snprintf(out, NAME_MAX + 1, "%s.tmp", file->name);
 }
 
-static int file_load(struct store *store, json_t **state, uint64_t *epoch, struct buf *why)
+static void complain_state(const struct file_store *file, int err, struct buf *complaint, struct buf *why)
 {
-	struct file_store *file = file_of(store);
+	if (err == -ENOMEM)
+		file_complain(why, "read", file->path, "", err);
+	else
+		buf_printf(
+			why,
+			"the state file %s %s; nothing of it was used. Restore it from a backup%s, or move "
+			"it away to start afresh (weights then come from the configuration)",
+			file->path, buf_cstr(complaint), err == -EPROTO ? ", run the newer version" : "");
+}
+
+/* The file's tree and epoch; an empty tree and 0 when there is no file. */
+static int read_state(struct file_store *file, json_t **state, uint64_t *epoch, struct buf *why)
+{
 	struct buf text = {0}, complaint = {0};
 	int fd = openat(file->directory, file->name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT) {
-		json_t *empty = json_object();
+		json_t *empty = tree_create();
 		if (!empty)
 			return file_complain(why, "read", file->path, "", -ENOMEM);
 		*state = empty;
@@ -216,14 +224,8 @@ static int file_load(struct store *store, json_t **state, uint64_t *epoch, struc
 	} else {
 		err = state_decode(buf_slice(&text), state, epoch, &complaint);
 	}
-	if (err == -ENOMEM)
-		file_complain(why, "read", file->path, "", err);
-	else if (err)
-		buf_printf(why,
-			   "the state file %s %s; nothing of it was used. Restore it from a backup%s, or "
-			   "move it "
-			   "away to start afresh (weights then come from the configuration)",
-			   file->path, buf_cstr(&complaint), err == -EPROTO ? ", run the newer version" : "");
+	if (err)
+		complain_state(file, err, &complaint, why);
 done:
 	buf_fini(&text);
 	buf_fini(&complaint);
@@ -244,13 +246,33 @@ static int write_temporary(struct file_store *file, const char *name, struct sli
 	return err ? file_complain(why, "write", file->path, ".tmp", err) : 0;
 }
 
-static int file_save(struct store *store, const json_t *state, uint64_t expected, struct buf *why)
+static int file_load(struct store *store, struct store_records *out, uint64_t *epoch, struct buf *why)
 {
 	struct file_store *file = file_of(store);
+	json_t *tree;
+	struct buf complaint = {0};
+	int err = read_state(file, &tree, epoch, why);
+	if (err)
+		return err;
+	err = tree_load(tree, out, &complaint);
+	if (err) {
+		complain_state(file, err, &complaint, why);
+		json_decref(tree);
+	} else {
+		json_decref(file->tree);
+		file->tree = tree;
+	}
+	buf_fini(&complaint);
+	return err;
+}
+
+/* Replaces the state file: wholly or not at all. */
+static int save(struct file_store *file, const json_t *tree, uint64_t epoch, struct buf *why)
+{
 	struct buf text = {0};
 	char temporary[NAME_MAX + 1];
 	temporary_name(file, temporary);
-	int err = state_encode(state, expected + 1, &text);
+	int err = state_encode(tree, epoch, &text);
 	if (!err && text.len > STORE_STATE_BYTES_MAX)
 		err = -EFBIG;
 	if (err)
@@ -265,6 +287,42 @@ static int file_save(struct store *store, const json_t *state, uint64_t expected
 	if (err)
 		unlinkat(file->directory, temporary, 0);
 	buf_fini(&text);
+	return err;
+}
+
+static int file_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+		      uint64_t *epoch, struct buf *why)
+{
+	struct file_store *file = file_of(store);
+	json_t *next;
+	int err = tree_write(file->tree, writes, count, fence, *epoch + 1, &next, why);
+	if (err)
+		return err;
+	err = save(file, next, *epoch + 1, why);
+	if (err) {
+		json_decref(next);
+		return err;
+	}
+	json_decref(file->tree);
+	file->tree = next;
+	++*epoch;
+	return 0;
+}
+
+/* What the other one stored meanwhile is the state now; when it cannot be read, all writes would be blind. */
+static int file_regain(struct store *store, struct buf *why)
+{
+	struct file_store *file = file_of(store);
+	json_t *tree;
+	int err = take_lock(file, why);
+	if (!err && file->tree && !(err = read_state(file, &tree, &store->epoch, why))) {
+		json_decref(file->tree);
+		file->tree = tree;
+	}
+	if (err && file->lock >= 0) {
+		close(file->lock);
+		file->lock = -1;
+	}
 	return err;
 }
 
@@ -297,7 +355,7 @@ static int file_read_tail(struct store *store, const char *name, size_t max, jso
 
 static const struct store_ops file_ops = {
 	.load = file_load,
-	.save = file_save,
+	.write = file_write,
 	.append = file_append,
 	.read_tail = file_read_tail,
 	.yield = file_yield,

@@ -22,6 +22,7 @@ struct file_store {
 	const char *name; /* its last part; within path */
 	int directory;
 	int lock;
+	json_t *tree; /* as it is on the disk; NULL before it was loaded */
 	struct ledger ledgers[STORE_LEDGERS_MAX];
 };
 

@@ -13,7 +13,7 @@
 
 struct memory_store {
 	struct store store;
-	json_t *state;
+	json_t *tree;
 	uint64_t epoch;
 	json_t *ledgers; /* name -> array */
 };
@@ -29,26 +29,29 @@ static int no_memory(struct buf *why)
 	return -ENOMEM;
 }
 
-static int memory_load(struct store *store, json_t **state, uint64_t *epoch, struct buf *why)
+static int memory_load(struct store *store, struct store_records *out, uint64_t *epoch, struct buf *why)
 {
 	struct memory_store *memory = memory_of(store);
-	json_t *copy = json_deep_copy(memory->state);
-	if (!copy)
-		return no_memory(why);
-	*state = copy;
-	*epoch = memory->epoch;
-	return 0;
+	/* A tree is never changed, but what was loaded may be: the records are copies. */
+	json_t *copy = json_deep_copy(memory->tree);
+	int err = copy ? tree_load(copy, out, why) : no_memory(why);
+	json_decref(copy);
+	if (!err)
+		*epoch = memory->epoch;
+	return err;
 }
 
-static int memory_save(struct store *store, const json_t *state, uint64_t expected, struct buf *why)
+static int memory_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+			uint64_t *epoch, struct buf *why)
 {
 	struct memory_store *memory = memory_of(store);
-	json_t *copy = json_deep_copy(state);
-	if (!copy)
-		return no_memory(why);
-	json_decref(memory->state);
-	memory->state = copy;
-	memory->epoch = expected + 1;
+	json_t *next;
+	int err = tree_write(memory->tree, writes, count, fence, memory->epoch + 1, &next, why);
+	if (err)
+		return err;
+	json_decref(memory->tree);
+	memory->tree = next;
+	*epoch = ++memory->epoch;
 	return 0;
 }
 
@@ -94,14 +97,14 @@ static int memory_read_tail(struct store *store, const char *name, size_t max, j
 static void memory_close(struct store *store)
 {
 	struct memory_store *memory = memory_of(store);
-	json_decref(memory->state);
+	json_decref(memory->tree);
 	json_decref(memory->ledgers);
 	free(memory);
 }
 
 static const struct store_ops memory_ops = {
 	.load = memory_load,
-	.save = memory_save,
+	.write = memory_write,
 	.append = memory_append,
 	.read_tail = memory_read_tail,
 	.close = memory_close,
@@ -113,9 +116,9 @@ int store_memory_open(struct store **out, struct buf *why)
 	if (!memory)
 		return no_memory(why);
 	memory->store.ops = &memory_ops;
-	memory->state = json_object();
+	memory->tree = tree_create();
 	memory->ledgers = json_object();
-	if (!memory->state || !memory->ledgers) {
+	if (!memory->tree || !memory->ledgers) {
 		memory_close(&memory->store);
 		return no_memory(why);
 	}

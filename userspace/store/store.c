@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store: the common half of all stores: arguments, the epoch, and the envelope around a state. See store.h.
+ * store: the common half of all stores: arguments, and the envelope around a state. See store.h.
  *
  * A state is believed only when its checksum says so. Half a state (a full disk, a copy that was cut, an
  * editor) could set weights nobody chose; so it is refused loudly and a person decides.
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT 1
+#define FORMAT 2
 
 static int append_dump(const char *data, size_t len, void *buf)
 {
@@ -75,8 +75,8 @@ static int open_envelope(const json_t *file, json_t **state, uint64_t *epoch, co
 	}
 	*state = json_object_get(file, "state");
 	*sum = json_string_value(json_object_get(file, "checksum"));
-	if (json_integer_value(format) != FORMAT || !json_is_object(*state) || !*sum ||
-	    !json_is_integer(number) || json_integer_value(number) < 0) {
+	if (json_integer_value(format) < 1 || !json_is_object(*state) || !*sum || !json_is_integer(number) ||
+	    json_integer_value(number) < 0) {
 		buf_append_str(
 			why,
 			"is damaged: \"format\", \"epoch\", \"checksum\" or \"state\" is missing or wrong");
@@ -117,19 +117,24 @@ int state_decode(struct slice text, json_t **state, uint64_t *epoch, struct buf 
 		err = -EBADMSG;
 		goto done;
 	}
-	*state = json_incref(inner);
-	*epoch = number;
+	json_t *tree = json_integer_value(json_object_get(file, "format")) == 1 ? tree_from_format_1(inner)
+										: json_incref(inner);
+	err = tree ? 0 : -ENOMEM;
+	if (err)
+		goto done;
+	*state = tree;
+	*epoch = number ? number : 1;
 done:
 	json_decref(file);
 	buf_fini(&body);
 	return err;
 }
 
-int store_open(enum store_kind kind, const char *path, struct store **out, struct buf *why)
+int store_open(const struct state_config *config, const char *instance, struct store **out, struct buf *why)
 {
-	switch (kind) {
+	switch (config->kind) {
 	case STORE_FILE:
-		return store_file_open(path, out, why);
+		return store_file_open(config->path, out, why);
 	case STORE_MEMORY:
 		return store_memory_open(out, why);
 	case STORE_REDIS:
@@ -156,17 +161,12 @@ void store_yield(struct store *store)
 
 int store_regain(struct store *store, struct buf *why)
 {
-	json_t *state;
 	if (!store->yielded)
 		return 0;
 	int err = store->ops->regain ? store->ops->regain(store, why) : 0;
-	if (err)
-		return err;
-	store->yielded = false;
-	/* The other one may have saved: its epoch is the one to replace. */
-	if (store->loaded && store->ops->load(store, &state, &store->epoch, why) == 0)
-		json_decref(state);
-	return 0;
+	if (!err)
+		store->yielded = false;
+	return err;
 }
 
 /* Another process has it. */
@@ -176,15 +176,27 @@ static int refuse_yielded(struct buf *why)
 	return -EROFS;
 }
 
-int store_load(struct store *store, json_t **state, struct buf *why)
+int store_load(struct store *store, struct store_records *out, struct buf *why)
 {
-	int err = store->ops->load(store, state, &store->epoch, why);
-	if (!err)
-		store->loaded = true;
-	return err;
+	uint64_t epoch;
+	int err = store->ops->load(store, out, &epoch, why);
+	if (err)
+		return err;
+	store->loaded = true;
+	store->epoch = epoch;
+	return 0;
 }
 
-int store_save(struct store *store, const json_t *state, struct buf *why)
+/* Ids become parts of keys that people read. */
+static bool is_id(const char *id)
+{
+	size_t len = strlen(id);
+	return len >= 1 && len <= STORE_ID_MAX &&
+	       strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+int store_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+		struct buf *why)
 {
 	if (store->yielded)
 		return refuse_yielded(why);
@@ -192,14 +204,22 @@ int store_save(struct store *store, const json_t *state, struct buf *why)
 		buf_append_str(why, "the state is not saved because the stored one was not loaded");
 		return -EPERM;
 	}
-	if (!json_is_object(state)) {
-		buf_append_str(why, "the state is not saved because it is no object");
-		return -EINVAL;
+	if (count > STORE_WRITES_MAX) {
+		buf_printf(why, "%zu records at once are more than %d", count, STORE_WRITES_MAX);
+		return -E2BIG;
 	}
-	int err = store->ops->save(store, state, store->epoch, why);
-	if (!err)
-		store->epoch++;
-	return err;
+	for (size_t i = 0; i < count; i++) {
+		const struct store_write *write = &writes[i];
+		if ((write->value && !json_is_object(write->value)) || !is_id(write->id) ||
+		    write->section >= STORE_SECTION_COUNT) {
+			buf_append_str(why, "a record is an object with a section and an id of letters, "
+					    "digits, \".\", \"_\" and \"-\"");
+			return -EINVAL;
+		}
+		writes[i].stale = false;
+		writes[i].there = NULL;
+	}
+	return store->ops->write(store, writes, count, fence, &store->epoch, why);
 }
 
 uint64_t store_epoch(const struct store *store)

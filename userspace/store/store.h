@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store: what survives a restart. One state (a JSON object that control/ shapes) and append-only ledgers.
+ * store: what survives a restart, and what several gateways share. Records in sections, and append-only
+ * ledgers.
  *
- * The interface is one, the places are several: `file` (the embedded default), `memory` (nothing survives)
- * and later an external one shared by several gateways. Each state has an epoch that grows with every save;
- * a save replaces exactly the epoch that this store loaded or saved last, so that a place with several
- * writers can refuse the loser (-ESTALE). A file has one writer, held by a lock.
+ * The interface is one, the places are several: `file` (the embedded default: one durable file, one writer,
+ * held by a lock), `memory` (nothing survives) and `redis` (several gateways, one truth). A record is a JSON
+ * object with a section, an id and an epoch. Epochs come from one counter of the whole store, so a later
+ * write has the larger one, whatever it wrote. Who writes names the epoch that the record had when he looked;
+ * when it has another one by now he gets that record and -ESTALE, and decides again.
  *
- * All calls block (file: fsync) and belong to the control thread. On failure `why` gets a sentence that says
- * what happened, to which file, and what to do; outputs are untouched and what was stored before still is.
+ * All calls belong to the control thread and are bounded: a file by its fsync, Redis by state.timeout_ms, and
+ * once Redis is known to be unreachable they fail at once (-ENOTCONN). On failure `why` gets a sentence that
+ * says what happened, to which place, and what to do; outputs are untouched (but for -ESTALE) and what was
+ * stored before still is.
  */
 #ifndef PHOENIX_STORE_STORE_H
 #define PHOENIX_STORE_STORE_H
@@ -24,37 +28,95 @@
 #define STORE_LEDGER_BYTES_MAX (8u << 20) /* then it is rotated; one old one is kept */
 #define STORE_RECORD_BYTES_MAX (1u << 20)
 #define STORE_LEDGERS_MAX      8
+#define STORE_ID_MAX	       64
+#define STORE_WRITES_MAX       32768 /* in one store_write() */
+
+/* X(NAME, word, help) */
+#define STORE_SECTIONS(X)                                                                                    \
+	X(SPLIT, "split", "the key of the keyed split: one record, \"split\"")                               \
+	X(ROUTES, "routes", "where the migration of each route stands")                                      \
+	X(DEFINITIONS, "definitions", "routes made, replaced or deleted at run time")                        \
+	X(MIGRATIONS, "migrations", "what the pipeline is at")
+
+enum store_section {
+#define X(name, word, help) STORE_##name,
+	STORE_SECTIONS(X)
+#undef X
+		STORE_SECTION_COUNT,
+};
+const char *store_section_word(enum store_section section);
 
 struct store;
 
 /*
- * Opens a store and, for a file, takes its lock; the directory is created (0750) when missing. `path` is the
- * state file; NULL for memory. 0, -EBUSY (another process has it; why names its pid), -ENOTSUP (this kind is
- * not built in) or -errno.
+ * Opens the store that `config` names and, where there is a file, takes its lock; the directory is created
+ * (0750) when missing. `instance` names this gateway to others. 0, -EBUSY (another process has it; why names
+ * its pid) or -errno.
  */
-int store_open(enum store_kind kind, const char *path, struct store **out, struct buf *why);
+int store_open(const struct state_config *config, const char *instance, struct store **out, struct buf *why);
 void store_close(struct store *store);
 
 /*
  * Lets another process have it: the lock is given up, and until store_regain() all writes fail with -EROFS.
- * store_regain() takes the lock again (-EBUSY while the other one lives) and may save over what that one
- * stored. 0 or -errno with `why`.
+ * store_regain() takes the lock again (-EBUSY while the other one lives); what that one wrote is found out by
+ * -ESTALE. 0 or -errno with `why`.
  */
 void store_yield(struct store *store);
 int store_regain(struct store *store, struct buf *why);
 
-/*
- * *state is a new reference to the stored object, an empty one when nothing was stored yet. A state that is
- * cut, damaged or written by a newer version is refused as a whole: -EBADMSG (-EPROTO for the version).
+/* --- records ---------------------------------------------------------------------------------------------
  */
-int store_load(struct store *store, json_t **state, struct buf *why);
+
+struct store_record {
+	enum store_section section;
+	char id[STORE_ID_MAX + 1];
+	json_t *value; /* an object, one reference; NULL: it was deleted */
+	uint64_t epoch;
+};
+
+struct store_records {
+	struct store_record *items;
+	size_t count, max;
+};
+/* Takes the value's reference, also on failure. -ENOMEM. */
+int store_records_add(struct store_records *records, enum store_section section, const char *id,
+		      json_t *value, uint64_t epoch);
+void store_records_fini(struct store_records *records);
+
 /*
- * Stores `state` (an object) in the place of the last one, wholly or not at all, durable when it returns 0.
- * Allowed only after a successful store_load(), so that a damaged state is never overwritten: -EPERM.
+ * All records there are, none when nothing was stored yet. A state file that is cut, damaged or written by a
+ * newer version is refused as a whole: -EBADMSG (-EPROTO for the version).
  */
-int store_save(struct store *store, const json_t *state, struct buf *why);
-/* Of the state that was loaded or saved last; 0 when there was none. */
+int store_load(struct store *store, struct store_records *out, struct buf *why);
+
+struct store_write {
+	enum store_section section;
+	const char *id;	     /* at most STORE_ID_MAX bytes of [A-Za-z0-9._-] */
+	const json_t *value; /* an object; NULL: the record goes */
+	uint64_t expected;   /* the epoch that the record must have; 0: there must be none */
+	/* What became of it. 0: the record's epoch (0 when it was deleted). -ESTALE: the epoch that is there,
+	 * and for those whose epoch was not the expected one the record; `there` is a new reference. */
+	uint64_t epoch;
+	bool stale;
+	json_t *there;
+};
+/*
+ * Writes all or none, durable when it returns 0. -ESTALE when a record's epoch was not the expected one.
+ * `fence` is that of the lease which allows the write, 0 where none is needed: a fence lower than one that
+ * was seen before is refused, -ENOLCK (another gateway leads by now). Allowed only after a successful
+ * store_load(), so that a damaged state is never overwritten: -EPERM. -ENOTCONN: unreachable, nothing was
+ * written (or, when a connection broke in the middle, the next store_changes() tell).
+ */
+int store_write(struct store *store, struct store_write *writes, size_t count, uint64_t fence,
+		struct buf *why);
+/* Drops what store_write() left in `there`. */
+void store_writes_fini(struct store_write *writes, size_t count);
+
+/* The highest epoch that was loaded or written here; 0 when nothing was. */
 uint64_t store_epoch(const struct store *store);
+
+/* --- ledgers ---------------------------------------------------------------------------------------------
+ */
 
 /* Adds a record to the ledger `name` ([a-z_-], at most 32 bytes; "decisions", "audit"). Durable when 0. */
 int store_append(struct store *store, const char *name, const json_t *record, struct buf *why);
