@@ -25,7 +25,9 @@ static void watch_signals(const struct ctl_line *line)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 
-	if (line->options[OPTION_WATCH] || line->options[OPTION_WAIT_FOR] || line->options[OPTION_FOLLOW]) {
+	bool follows = (line->command->options & OPTION_BIT(DETACH)) && !line->options[OPTION_DETACH];
+	if (follows || line->options[OPTION_WATCH] || line->options[OPTION_WAIT_FOR] ||
+	    line->options[OPTION_FOLLOW]) {
 		sigaction(SIGINT, &action, NULL);
 		sigaction(SIGTERM, &action, NULL);
 	}

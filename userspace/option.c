@@ -157,8 +157,18 @@ static size_t columns_of(const char *text, size_t len)
 	return columns;
 }
 
+/* Bytes of the first `columns` characters of a word. */
+static size_t bytes_of(const char *word, size_t len, size_t columns)
+{
+	size_t at = 0;
+	while (at < len && (columns || ((unsigned char)word[at] & 0xc0) == 0x80))
+		columns -= ((unsigned char)word[at++] & 0xc0) != 0x80;
+	return at;
+}
+
 void option_wrap(struct buf *out, const char *text, size_t at, size_t indent, size_t width)
 {
+	size_t room = width > indent + 8 ? width - indent : 8;
 	bool begin = true;
 
 	while (*text) {
@@ -179,11 +189,20 @@ void option_wrap(struct buf *out, const char *text, size_t at, size_t indent, si
 			at = indent;
 			begin = true;
 		}
+		if (columns > room && at == indent) { /* wider than a whole line */
+			len = bytes_of(text, len, room);
+			columns = room;
+		}
 		buf_append_str(out, begin ? "" : " ");
 		buf_append(out, text, len);
 		at += columns + !begin;
 		begin = false;
 		text += len;
+		if (*text && *text != ' ' && *text != '\n') {
+			buf_printf(out, "\n%*s", (int)indent, "");
+			at = indent;
+			begin = true;
+		}
 	}
 	buf_append_char(out, '\n');
 }

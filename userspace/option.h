@@ -55,7 +55,7 @@ bool option_suggest(const char *typed, const char *const *words, const char *pre
 
 /*
  * Appends `text` broken at spaces so that no line is wider than `width` columns; the first line begins at
- * column `at`, the others are indented by `indent`. A single line feed in the text is a space, two begin a
+ * column `at`, the others are indented by `indent`. A word wider than a line is cut. A single line feed in the text is a space, two begin a
  * new paragraph. Ends with a line feed.
  */
 void option_wrap(struct buf *out, const char *text, size_t at, size_t indent, size_t width);

@@ -126,21 +126,85 @@ TEST(table_aligns_and_leaves_no_trailing_space)
 TEST(table_is_cut_at_the_width_and_coloured)
 {
 	struct table table = {0};
-	struct style terminal = {.terminal = true, .width = 20};
+	struct style terminal = {.terminal = true, .width = 22};
 	struct buf out = {0};
 	fill(&table);
 	table_render(&table, &terminal, &out);
-	CHECK_STR(buf_cstr(&out), "NAME     COUNT  WORD\n"
-				  "é            7  hell\n"
+	CHECK_STR(buf_cstr(&out), "NAME     COUNT  WORDS\n"
+				  "é            7  hel...\n"
 				  "longer  123456\n");
 	buf_reset(&out);
+	terminal.unicode = true;
+	table_render(&table, &terminal, &out);
+	CHECK_STR(buf_cstr(&out), "NAME     COUNT  WORDS\n"
+				  "é            7  hello…\n"
+				  "longer  123456\n");
+	buf_reset(&out);
+	table.spill = 1; /* there is more room below */
+	terminal.width = 20;
+	table_render(&table, &terminal, &out);
+	CHECK_STR(buf_cstr(&out), "NAME     COUNT\n"
+				  "é            7\n"
+				  "    words hello\n"
+				  "    world\n"
+				  "longer  123456\n");
+	buf_reset(&out);
+	terminal.width = 60; /* and none is needed */
+	table_render(&table, &terminal, &out);
+	CHECK_STR(buf_cstr(&out), "NAME     COUNT  WORDS\n"
+				  "é            7  hello world\n"
+				  "longer  123456\n");
+	buf_reset(&out);
+	terminal.width = 22;
 	terminal.colour = true;
 	table_render(&table, &terminal, &out);
 	CHECK(strstr(buf_cstr(&out), "\033[1;31m123456\033[0m"));
 	for (char *line = out.data, *end; (end = strchr(line, '\n')); line = end + 1)
-		CHECK_MSG(format_columns(line, (size_t)(end - line)) <= 20, "%.*s", (int)(end - line), line);
+		CHECK_MSG(format_columns(line, (size_t)(end - line)) <= 22, "%.*s", (int)(end - line), line);
 	buf_fini(&out);
 	table_fini(&table);
+}
+
+TEST(a_table_fits_whatever_the_window)
+{
+	for (size_t width = 30; width < 120; width++) {
+		struct style terminal = {.terminal = true, .width = width, .unicode = width % 2};
+		struct table table = {.spill = width % 3};
+		struct buf out = {0};
+		for (size_t c = 0; c < 4; c++)
+			table_column(&table, "TITLE", c % 2);
+		for (size_t c = 0; c < 8; c++)
+			table_cell(&table, TINT_NONE, "%.*s", (int)(c * 9),
+				   "wörds of different lengths and "
+				   "http://a.very.long.example/path/without/spaces");
+		table_render(&table, &terminal, &out);
+		const char *line = buf_cstr(&out);
+		for (const char *end; (end = strchr(line, '\n')); line = end + 1)
+			CHECK_MSG(format_columns(line, (size_t)(end - line)) <= width, "%zu: %.*s", width,
+				  (int)(end - line), line);
+		buf_fini(&out);
+		table_fini(&table);
+	}
+}
+
+TEST(json_stays_json_and_harmless)
+{
+	struct buf out = {0};
+	format_json(&out, "{\"a\": \"\xc2\x9b\x7f\xe2\x80\xaeü\\u001b\"}\n");
+	CHECK_STR(buf_cstr(&out), "{\"a\": \"\\u009b\\u007f\\u202eü\\u001b\"}\n");
+	buf_reset(&out);
+	format_clean_lines(&out, "a\nb\033[31m\r\xc2\x9b");
+	CHECK_STR(buf_cstr(&out), "a\nb?[31m??");
+	buf_fini(&out);
+}
+
+TEST(text_for_a_terminal_that_shows_ascii_only)
+{
+	struct buf out = {0};
+	buf_append_str(&out, "\033[1mé → ░█… “x” µs\xff\n");
+	format_ascii(&out);
+	CHECK_STR(buf_cstr(&out), "\033[1m? > .#. \"x\" us?\n");
+	buf_fini(&out);
 }
 
 TEST(table_cells_are_cleaned)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GET /admin/status as text, and the event stream taken apart. */
 #include "ctl/sse.h"
+#include "ctl/frame.h"
 #include "ctl/screen.h"
 #include "unit.h"
 
@@ -58,7 +59,7 @@ TEST(block_tells_what_stands_beside_the_consistency)
 	CHECK(strstr(buf_cstr(&out),
 		     "legacy differs from itself in 4 of 50 answers; proposed to ignore: /meta/seq\n"));
 	CHECK(strstr(buf_cstr(&out), "seen 29.98% of 5,003 requests"));
-	CHECK(strstr(buf_cstr(&out), "p99 -, p50 -, errors 11.11% (1 of 9)  DOWN"));
+	CHECK(strstr(buf_cstr(&out), "p99 -, p50 -, errors 11.11% (1 of 9) DOWN"));
 	CHECK(strstr(buf_cstr(&out), "possible     pause, rollback"));
 	CHECK(!strchr(buf_cstr(&out), '\033'));
 	buf_fini(&out);
@@ -80,7 +81,7 @@ TEST(unknown_is_a_dash_and_never_a_crash)
 		for (size_t s = 0; s < 2; s++) {
 			json_t *json = parse(texts[i]);
 			struct buf out = {0};
-			screen_status(json, &styles[s], &out);
+			screen_status(json, &styles[s], NULL, &out);
 			screen_route(json, &styles[s], false, &out);
 			screen_line(json, &out);
 			CHECK(out.len > 0 && !out.failed);
@@ -96,18 +97,18 @@ TEST(narrow_terminals_get_blocks_or_a_narrow_table)
 		json_pack("{s:s, s:[]}", "headline", "Migration in Progress: 30% Traffic Shifted", "routes");
 	struct buf out = {0};
 	json_array_append_new(json_object_get(status, "routes"), parse(route_text));
-	screen_status(status, &terminal, &out);
+	screen_status(status, &terminal, NULL, &out);
 	CHECK(strstr(buf_cstr(&out), "\n  weight       ######.............."));
 	buf_reset(&out);
 	for (int i = 0; i < 9; i++)
 		json_array_append_new(json_object_get(status, "routes"), parse(route_text));
-	screen_status(status, &terminal, &out);
+	screen_status(status, &terminal, NULL, &out);
 	CHECK(strstr(buf_cstr(&out),
 		     "\nusers  migrating     30%  30%  29.98%  99.01% (100 of 101)  12 of 101 seen\n"));
 	CHECK(!strstr(buf_cstr(&out), "######"));
 	buf_reset(&out);
 	terminal.width = 300;
-	screen_status(status, &terminal, &out);
+	screen_status(status, &terminal, NULL, &out);
 	CHECK(strstr(buf_cstr(&out), "MODERN p99, errors"));
 	CHECK(strstr(buf_cstr(&out), "######.............."));
 	buf_fini(&out);
@@ -147,10 +148,10 @@ TEST(key_changes_with_what_matters)
 TEST(cut_keeps_colours_closed)
 {
 	struct buf out = {0};
-	screen_cut(SLICE("\033[31mabcdef\nüüüü\033[0mx\nlast\n"), 3, 9, &out);
+	frame_cut(SLICE("\033[31mabcdef\nüüüü\033[0mx\nlast\n"), 3, 9, &out);
 	CHECK_STR(buf_cstr(&out), "\033[31mabc\033[0m\nüüü\033[0m\nlas\n");
 	buf_reset(&out);
-	screen_cut(SLICE("a\nb\nc\nd\n"), 9, 3, &out);
+	frame_cut(SLICE("a\nb\nc\nd\n"), 9, 3, &out);
 	CHECK_STR(buf_cstr(&out), "a\nb\n(2 more lines)\n");
 	buf_fini(&out);
 }

@@ -76,8 +76,11 @@ TEST(text_is_broken_at_the_width)
 	option_wrap(&out, "one two\nthree\n\nfour", 0, 2, 9);
 	CHECK_STR(buf_cstr(&out), "one two\n  three\n\n  four\n");
 	buf_reset(&out);
-	option_wrap(&out, "a-word-that-is-wider-than-that x", 0, 0, 5);
-	CHECK_STR(buf_cstr(&out), "a-word-that-is-wider-than-that\nx\n");
+	option_wrap(&out, "a-word-that-is-wider x", 0, 2, 12);
+	CHECK_STR(buf_cstr(&out), "a-word-that-is-wider\n  x\n");
+	buf_reset(&out);
+	option_wrap(&out, "x a-word-that-is-wider x", 0, 2, 12);
+	CHECK_STR(buf_cstr(&out), "x\n  a-word-tha\n  t-is-wider\n  x\n");
 	buf_reset(&out);
 	option_wrap(&out, "\xc3\xbc\xc3\xbc \xc3\xbc\xc3\xbc", 0, 0, 5);
 	CHECK_STR(buf_cstr(&out), "\xc3\xbc\xc3\xbc \xc3\xbc\xc3\xbc\n");

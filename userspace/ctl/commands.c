@@ -5,9 +5,14 @@
 #include "ctl/field.h"
 #include "ctl/handlers.h"
 #include "ctl/talk.h"
+#include "ctl/watch.h"
 #include "config_report.h"
 
 #define VERSION_TIMEOUT_MS 1000u
+
+/* "q: quit; r: …" */
+#define X(key, does) " " key ": " does ";"
+#define WATCH_HELP   "Keys while a terminal is watched:" WATCH_KEYS(X) " Ctrl-C ends it as well."
 
 #define READ   (OPTIONS_DAEMON | OPTION_BIT(OUTPUT))
 #define CHANGE (OPTIONS_DAEMON | OPTION_BIT(OUTPUT) | OPTION_BIT(REASON))
@@ -19,7 +24,8 @@ const struct ctl_command ctl_commands[] = {
 	 "it\n"
 	 "has, 10 when a route was rolled back instead, 12 when --timeout is over. A daemon that restarts "
 	 "on\n"
-	 "the way is waited for. With --watch -o json each change is one JSON text on a line of its own.",
+	 "the way is waited for. With --watch -o json each change is one JSON text on a line of its "
+	 "own.\n\n" WATCH_HELP,
 	 run_status},
 	{"route ls", "", READ, "the routes and where they go", NULL, run_route_ls},
 	{"route add", "[FILE]",
@@ -55,8 +61,12 @@ const struct ctl_command ctl_commands[] = {
 	 "only verify and deploy the service of a spec, until it is healthy", NULL, run_migrate},
 	{"migration ls", "", READ, "the migrations that were begun, and how they stand", NULL,
 	 run_migration_ls},
-	{"migration show", "MIGRATION", READ, "one migration with its stages and its log", NULL,
+	{"migration show", "MIGRATION", READ | OPTION_BIT(FOLLOW),
+	 "one migration with its stages and its log",
+	 "With -f it goes on as \"migrate\" does, to the end of the migration and with its exit status.",
 	 run_migration_show},
+	{"migration retry", "MIGRATION", CHANGE | OPTION_BIT(DETACH),
+	 "begin a migration that was rolled back anew, and follow it", NULL, run_migration_retry},
 	{"migration rm", "MIGRATION", CHANGE, "stop a migration, undo it and forget it", NULL,
 	 run_migration_rm},
 	{"decisions replay", "FILE|ROUTE", READ,

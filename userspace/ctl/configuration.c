@@ -12,12 +12,18 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Loads a file; its errors and warnings go to `lines`, one way or the other. */
+/* Loads a file; its errors and warnings go to `lines`, one way or the other. A misspelt name gets its hint.
+ */
 static int load(const char *path, struct config **config, struct buf *lines)
 {
 	int rc = config_load(path, config, lines);
 	if (rc < 0 && lines->len == 0)
 		buf_printf(lines, "%s: error: %s\n", path, strerror(-rc));
+	if (rc == -ENOENT && !lines->failed) {
+		lines->len--; /* before the end of the line */
+		talk_nearest_file(path, lines);
+		buf_append_char(lines, '\n');
+	}
 	return rc;
 }
 
@@ -45,8 +51,7 @@ int run_config_check(struct ctl *ctl, const struct ctl_line *line)
 		talk_json(ctl, json);
 		json_decref(json);
 	} else {
-		if (lines.len)
-			fputs(buf_cstr(&lines), stderr);
+		talk_lines(ctl, &lines);
 		if (rc == 0)
 			buf_printf(&out, "%s: ok, %zu route%s\n", path, routes, routes == 1 ? "" : "s");
 		talk_write(ctl, &out);
@@ -169,41 +174,28 @@ static void note_drift(struct ctl *ctl)
 	answer_fini(&answer);
 }
 
-static int print_differences(struct ctl *ctl, const json_t *list)
+static void difference_row(struct table *table, const json_t *item, size_t index)
 {
-	struct table table = {0};
-	struct buf out = {0};
-	json_t *item;
-	size_t i;
-
-	if (ctl->json)
-		return talk_json(ctl, list);
-	table_column(&table, "AT", false);
-	table_column(&table, "RUNNING", false);
-	table_column(&table, "FILE", false);
-	json_array_foreach(list, i, item)
-	{
-		static const char *const sides[] = {"running", "file"};
-		table_cell(&table, TINT_BOLD, "%s", field_text(item, "at", "?"));
-		for (size_t s = 0; s < 2; s++) {
-			json_t *value = json_object_get(item, sides[s]);
-			char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY |
-								       JSON_REAL_PRECISION(15))
-					   : NULL;
-			table_cell(&table, s ? TINT_GREEN : TINT_RED, "%s", text ? text : "-");
-			free(text);
-		}
+	static const char *const sides[] = {"running", "file"};
+	table_cell(table, TINT_BOLD, "%s", field_text(item, "at", "?"));
+	for (size_t s = 0; s < 2; s++) {
+		json_t *value = json_object_get(item, sides[s]);
+		char *text =
+			value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+			      : NULL;
+		table_cell(table, s ? TINT_GREEN : TINT_RED, "%s", text ? text : "-");
+		free(text);
 	}
-	if (i)
-		table_render(&table, &ctl->out, &out);
-	else
-		talk_note(ctl, "the file says what the daemon runs with");
-	table_fini(&table);
-	return talk_write(ctl, &out);
 }
 
 int run_config_diff(struct ctl *ctl, const struct ctl_line *line)
 {
+	static const struct listing listing = {"",
+					       {{"AT", false}, {"RUNNING", false}, {"FILE", false}},
+					       3,
+					       1,
+					       difference_row,
+					       "the file says what the daemon runs with"};
 	json_t *answer = NULL, *file_json = NULL, *list = json_array();
 	struct config *config = NULL;
 	struct buf lines = {0};
@@ -218,8 +210,7 @@ int run_config_diff(struct ctl *ctl, const struct ctl_line *line)
 		goto out;
 	}
 	int rc = load(path, &config, &lines);
-	if (lines.len)
-		fputs(buf_cstr(&lines), stderr);
+	talk_lines(ctl, &lines);
 	if (rc < 0) {
 		status = CTL_BAD_CONFIG;
 		goto out;
@@ -228,7 +219,7 @@ int run_config_diff(struct ctl *ctl, const struct ctl_line *line)
 	json_object_del(running, "file"); /* where it came from is no part of it */
 	json_object_del(file_json, "file");
 	compare(list, "", running, file_json);
-	status = print_differences(ctl, list);
+	status = talk_list(ctl, &listing, list);
 	if (status == CTL_DONE)
 		note_drift(ctl);
 out:

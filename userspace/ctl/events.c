@@ -34,9 +34,7 @@ static void screen_event(const struct ctl *ctl, const json_t *event, struct buf 
 						      : TINT_NONE;
 
 	if (ctl->json) {
-		char *text = json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(15));
-		buf_printf(out, "%s\n", text ? text : "null");
-		free(text);
+		talk_json_line(event, out);
 		return;
 	}
 	tint_begin(out, ctl->out.colour, TINT_DIM);

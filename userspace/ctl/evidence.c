@@ -35,7 +35,7 @@ static void figure_cell(struct table *table, double figure, const char *unit)
 		table_cell(table, TINT_NONE, "-");
 }
 
-static void decision_row(struct table *table, const json_t *decision)
+static void decision_row(struct table *table, const json_t *decision, size_t index)
 {
 	const char *action = field_text(decision, "action", "?");
 	enum tint tint = strcmp(action, "rollback") == 0   ? TINT_RED
@@ -61,9 +61,21 @@ static void decision_row(struct table *table, const json_t *decision)
 
 int run_decisions(struct ctl *ctl, const struct ctl_line *line)
 {
-	json_t *answer = NULL, *decisions;
-	struct table table = {0};
-	struct buf out = {0};
+	static const struct listing listing = {"decisions",
+					       {{"AT", false},
+						{"ACTION", false},
+						{"WEIGHT", false},
+						{"SAMPLES", true},
+						{"MISMATCHES", true},
+						{"AT LEAST", true},
+						{"LIKELIHOOD", true},
+						{"BY", false},
+						{"REASON", false}},
+					       9,
+					       4,
+					       decision_row,
+					       "nothing was decided yet"};
+	json_t *answer = NULL;
 	uint64_t limit;
 	char format[64];
 
@@ -72,65 +84,67 @@ int run_decisions(struct ctl *ctl, const struct ctl_line *line)
 		return status;
 	snprintf(format, sizeof(format), "/admin/routes/%%s/decisions?limit=%llu", (unsigned long long)limit);
 	status = talk_route(ctl, "decisions of", "GET", format, line->arguments[0], NULL, &answer);
-	if (status)
-		return status;
-	if (ctl->json) {
-		status = talk_json(ctl, answer);
-		json_decref(answer);
-		return status;
-	}
-	static const char *const titles[] = {"AT",	 "ACTION",     "WEIGHT", "SAMPLES", "MISMATCHES",
-					     "AT LEAST", "LIKELIHOOD", "BY",	 "REASON"};
-	for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
-		table_column(&table, titles[i], i >= 3 && i <= 6);
-	decisions = field(answer, "decisions");
-	size_t count = json_array_size(decisions);
-	for (size_t i = count > limit ? count - limit : 0; i < count; i++)
-		decision_row(&table, json_array_get(decisions, i));
-	table_render(&table, &ctl->out, &out);
-	table_fini(&table);
+	if (status == CTL_DONE)
+		status = talk_list(ctl, &listing, answer);
 	json_decref(answer);
-	return talk_write(ctl, &out);
+	return status;
+}
+
+static void place_row(struct table *table, const json_t *place, size_t index)
+{
+	bool ignored = field_true(place, "ignored");
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(place, "count"));
+	table_cell(table, TINT_NONE, "%s", field_text(place, "kind", "?"));
+	table_cell(table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(place, "pointer", "-"));
+	table_cell(table, ignored ? TINT_DIM : TINT_YELLOW, "%s",
+		   ignored			   ? "ignored"
+		   : field_true(place, "proposed") ? "proposed to ignore"
+						   : "");
 }
 
 /* Where legacy disagrees with itself: what differs there says nothing about modern. */
 static void append_noise(const struct ctl *ctl, const char *route, const json_t *noise, struct buf *out)
 {
-	struct table table = {0};
-	json_t *place;
-	size_t i;
+	static const struct listing listing = {
+		"", {{"COUNT", true}, {"KIND", false}, {"POINTER", false}, {"", false}}, 4, 0, place_row, ""};
 
 	if (json_array_size(field(noise, "places")) == 0)
 		return;
 	buf_printf(out, "%slegacy against itself: %llu of %llu answers differ\n", out->len ? "\n" : "",
 		   (unsigned long long)field_count(noise, "differing"),
 		   (unsigned long long)field_count(noise, "samples"));
-	static const char *const titles[] = {"COUNT", "KIND", "POINTER", ""};
-	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
-		table_column(&table, titles[c], c == 0);
-	json_array_foreach(field(noise, "places"), i, place)
-	{
-		bool ignored = field_true(place, "ignored");
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(place, "count"));
-		table_cell(&table, TINT_NONE, "%s", field_text(place, "kind", "?"));
-		table_cell(&table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(place, "pointer", "-"));
-		table_cell(&table, ignored ? TINT_DIM : TINT_YELLOW, "%s",
-			   ignored			   ? "ignored"
-			   : field_true(place, "proposed") ? "proposed to ignore"
-							   : "");
-	}
-	table_render(&table, &ctl->out, out);
-	table_fini(&table);
+	talk_table(ctl, &listing, field(noise, "places"), out);
 	if (json_array_size(field(noise, "proposed")))
 		talk_note(ctl, "\"phoenixctl diff ignore %s --proposed\" ignores what is proposed", route);
 }
 
+static void group_row(struct table *table, const json_t *group, size_t index)
+{
+	bool ignored = field_true(group, "ignored");
+	enum tint tint = ignored ? TINT_DIM : TINT_NONE;
+	table_cell(table, tint, "%zu", index + 1);
+	table_cell(table, tint, "%llu", (unsigned long long)field_count(group, "count"));
+	table_cell(table, tint, "%s", field_text(group, "kind", "?"));
+	table_cell(table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(group, "pointer", "-"));
+	table_cell(table, tint, "%s", field_text(group, "last_at", "-"));
+	table_cell(table, tint, "%s", ignored ? "ignored" : "");
+}
+
 int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
 {
-	json_t *answer = NULL, *group;
-	struct table table = {0};
+	static const struct listing listing = {"groups",
+					       {{"GROUP", true},
+						{"COUNT", true},
+						{"KIND", false},
+						{"POINTER", false},
+						{"LAST SEEN", false},
+						{"", false}},
+					       6,
+					       0,
+					       group_row,
+					       ""};
+	json_t *answer = NULL;
 	struct buf out = {0};
-	size_t i;
 
 	int status = talk_route(ctl, "differences of", "GET", "/admin/routes/%s/diffs", line->arguments[0],
 				NULL, &answer);
@@ -138,32 +152,17 @@ int run_diff_ls(struct ctl *ctl, const struct ctl_line *line)
 		return status;
 	if (ctl->json) {
 		status = talk_json(ctl, answer);
-		json_decref(answer);
-		return status;
+	} else {
+		if (json_array_size(field(answer, "groups")))
+			talk_table(ctl, &listing, field(answer, "groups"), &out);
+		else
+			talk_note(ctl, "no differences in %llu samples",
+				  (unsigned long long)field_count(answer, "samples"));
+		append_noise(ctl, line->arguments[0], field(answer, "noise"), &out);
+		status = talk_write(ctl, &out);
 	}
-	static const char *const titles[] = {"GROUP", "COUNT", "KIND", "POINTER", "LAST SEEN", ""};
-	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
-		table_column(&table, titles[c], c < 2);
-	json_array_foreach(field(answer, "groups"), i, group)
-	{
-		bool ignored = field_true(group, "ignored");
-		enum tint tint = ignored ? TINT_DIM : TINT_NONE;
-		table_cell(&table, tint, "%zu", i + 1);
-		table_cell(&table, tint, "%llu", (unsigned long long)field_count(group, "count"));
-		table_cell(&table, tint, "%s", field_text(group, "kind", "?"));
-		table_cell(&table, ignored ? TINT_DIM : TINT_BOLD, "%s", field_text(group, "pointer", "-"));
-		table_cell(&table, tint, "%s", field_text(group, "last_at", "-"));
-		table_cell(&table, tint, "%s", ignored ? "ignored" : "");
-	}
-	if (i)
-		table_render(&table, &ctl->out, &out);
-	else
-		talk_note(ctl, "no differences in %llu samples",
-			  (unsigned long long)field_count(answer, "samples"));
-	append_noise(ctl, line->arguments[0], field(answer, "noise"), &out);
-	table_fini(&table);
 	json_decref(answer);
-	return talk_write(ctl, &out);
+	return status;
 }
 
 static void example_row(struct buf *out, const struct ctl *ctl, const char *name, enum tint tint,

@@ -34,7 +34,8 @@ struct style style_of(FILE *stream)
 
 	if (!style.terminal)
 		return style;
-	style.colour = !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
+	style.redraws = term && *term && strcmp(term, "dumb") != 0;
+	style.colour = style.redraws && !(no_color && *no_color);
 	struct winsize size = {0};
 	if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0) {
 		style.width = size.ws_col;
@@ -112,20 +113,84 @@ static bool is_deceptive(const unsigned char *p, size_t len)
 		(p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
 }
 
-void format_clean(struct buf *out, const char *text)
+/* Length of the character at `p`, and whether it must not reach a terminal. */
+static size_t next_character(const unsigned char *p, bool *bad)
+{
+	size_t len = utf8_length(p);
+	bool control = p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
+	*bad = len == 0 || control || is_deceptive(p, len);
+	return len ? len : 1;
+}
+
+static void clean(struct buf *out, const char *text, bool lines)
 {
 	const unsigned char *p = (const unsigned char *)text;
 	while (*p) {
-		size_t len = utf8_length(p);
-		bool control = p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0);
-		if (len == 0 || control || is_deceptive(p, len)) {
+		bool bad;
+		size_t len = next_character(p, &bad);
+		if (bad && !(lines && *p == '\n'))
 			buf_append_char(out, '?');
-			p += len ? len : 1;
-			continue;
-		}
-		buf_append(out, p, len);
+		else
+			buf_append(out, p, len);
 		p += len;
 	}
+}
+
+void format_clean(struct buf *out, const char *text)
+{
+	clean(out, text, false);
+}
+
+void format_clean_lines(struct buf *out, const char *text)
+{
+	clean(out, text, true);
+}
+
+static unsigned code_point(const unsigned char *p, size_t len)
+{
+	unsigned code = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+	for (size_t i = 1; i < len; i++)
+		code = code << 6 | (p[i] & 0x3f);
+	return code;
+}
+
+void format_json(struct buf *out, const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	while (*p) {
+		bool bad;
+		size_t len = next_character(p, &bad);
+		if (bad && *p != '\n')
+			buf_printf(out, "\\u%04x", code_point(p, len)); /* none of them is beyond U+FFFF */
+		else
+			buf_append(out, p, len);
+		p += len;
+	}
+}
+
+void format_ascii(struct buf *text)
+{
+	static const struct {
+		unsigned code;
+		char near;
+	} nearby[] = {
+		{0xa0, ' '},   {0xb5, 'u'},    {0xb7, '.'},    {0xd7, 'x'},   {0x2013, '-'},
+		{0x2014, '-'}, {0x2018, '\''}, {0x2019, '\''}, {0x201c, '"'}, {0x201d, '"'},
+		{0x2026, '.'}, {0x2192, '>'},  {0x2588, '#'},  {0x2591, '.'},
+	};
+	size_t to = 0;
+	buf_cstr(text);
+	for (size_t at = 0; at < text->len;) {
+		const unsigned char *p = (const unsigned char *)text->data + at;
+		size_t len = *p < 0x80 ? 1 : utf8_length(p);
+		char shown = *p < 0x80 ? (char)*p : '?';
+		for (size_t i = 0; len > 1 && i < sizeof(nearby) / sizeof(nearby[0]); i++)
+			if (nearby[i].code == code_point(p, len))
+				shown = nearby[i].near;
+		text->data[to++] = shown;
+		at += len ? len : 1;
+	}
+	text->len = to;
 }
 
 size_t format_columns(const char *text, size_t len)
@@ -213,128 +278,4 @@ void format_bar(struct buf *out, double ratio, size_t columns, bool unicode)
 	}
 	for (size_t i = 0; i < columns; i++)
 		buf_append_str(out, i < full ? (unicode ? "█" : "#") : (unicode ? "░" : "."));
-}
-
-void table_column(struct table *table, const char *title, bool right)
-{
-	if (table->columns == TABLE_COLUMNS_MAX) {
-		table->failed = true;
-		return;
-	}
-	table->column[table->columns].title = title;
-	table->column[table->columns++].right = right;
-}
-
-void table_cell(struct table *table, enum tint tint, const char *format, ...)
-{
-	char *text = NULL;
-	struct buf clean = {0};
-	va_list args;
-
-	va_start(args, format);
-	int len = vasprintf(&text, format, args);
-	va_end(args);
-	if (len < 0)
-		text = NULL;
-	if (table->count == table->cap) {
-		size_t cap = table->cap ? table->cap * 2 : 64;
-		struct table_cell *cells = realloc(table->cells, cap * sizeof(*cells));
-		if (!cells)
-			goto fail;
-		table->cells = cells;
-		table->cap = cap;
-	}
-	if (!text)
-		goto fail;
-	format_clean(&clean, text);
-	buf_cstr(&clean);
-	if (clean.failed)
-		goto fail;
-	table->cells[table->count++] = (struct table_cell){clean.data ? clean.data : strdup(""), tint};
-	free(text);
-	return;
-fail:
-	table->failed = true;
-	buf_fini(&clean);
-	free(text);
-}
-
-static size_t cell_columns(const struct table_cell *cell)
-{
-	return cell->text ? format_columns(cell->text, strlen(cell->text)) : 0;
-}
-
-static size_t column_width(const struct table *table, size_t column)
-{
-	size_t width = strlen(table->column[column].title);
-	for (size_t i = column; i < table->count; i += table->columns) {
-		size_t columns = cell_columns(&table->cells[i]);
-		width = columns > width ? columns : width;
-	}
-	return width;
-}
-
-size_t table_width(const struct table *table)
-{
-	size_t width = 0;
-	for (size_t c = 0; c < table->columns; c++)
-		width += column_width(table, c) + (c > 0 ? 2 : 0);
-	return width;
-}
-
-/* One row into `out`, cut after `limit` columns (0 = never). */
-static void render_row(const struct table *table, const struct table_cell *cells, const size_t *widths,
-		       const struct style *style, struct buf *out)
-{
-	size_t used = 0;
-	for (size_t c = 0; c < table->columns; c++) {
-		const char *text = cells[c].text ? cells[c].text : "";
-		size_t columns = format_columns(text, strlen(text));
-		size_t gap = c > 0 ? 2 : 0;
-		size_t left = table->column[c].right ? widths[c] - columns : 0;
-		size_t right = table->column[c].right || c + 1 == table->columns ? 0 : widths[c] - columns;
-		if (style->width && used + gap + left >= style->width)
-			break;
-		used += gap + left;
-		buf_printf(out, "%*s", (int)(gap + left), "");
-		tint_begin(out, style->colour, cells[c].tint);
-		size_t room = style->width ? style->width - used : columns;
-		size_t bytes = 0, shown = 0;
-		while (text[bytes] && (shown < room || ((unsigned char)text[bytes] & 0xc0) == 0x80))
-			shown += ((unsigned char)text[bytes++] & 0xc0) != 0x80;
-		buf_append(out, text, bytes);
-		tint_end(out, style->colour, cells[c].tint);
-		used += shown;
-		if (style->width && used + right >= style->width)
-			break;
-		used += right;
-		buf_printf(out, "%*s", (int)right, "");
-	}
-	while (out->len && out->data[out->len - 1] == ' ')
-		out->len--;
-	buf_append_char(out, '\n');
-}
-
-void table_render(const struct table *table, const struct style *style, struct buf *out)
-{
-	size_t widths[TABLE_COLUMNS_MAX];
-	struct table_cell titles[TABLE_COLUMNS_MAX];
-
-	for (size_t c = 0; c < table->columns; c++) {
-		widths[c] = column_width(table, c);
-		titles[c] = (struct table_cell){(char *)table->column[c].title, TINT_DIM};
-	}
-	render_row(table, titles, widths, style, out);
-	for (size_t i = 0; i + table->columns <= table->count && table->columns; i += table->columns)
-		render_row(table, table->cells + i, widths, style, out);
-	if (table->failed)
-		out->failed = true;
-}
-
-void table_fini(struct table *table)
-{
-	for (size_t i = 0; i < table->count; i++)
-		free(table->cells[i].text);
-	free(table->cells);
-	memset(table, 0, sizeof(*table));
 }

@@ -18,6 +18,7 @@
 /* What the reader of a stream can show. */
 struct style {
 	bool terminal; /* somebody looks at it: bars and redrawing make sense */
+	bool redraws;  /* it can go back and write over what is there */
 	bool colour;
 	bool unicode; /* the locale is UTF-8 */
 	size_t width; /* columns; 0 = do not cut (a pipe) */
@@ -38,6 +39,13 @@ void tint_printf(struct buf *out, bool colour, enum tint tint, const char *forma
 
 /* Appends `text` with control characters, C1 controls and bytes that are not UTF-8 replaced by "?". */
 void format_clean(struct buf *out, const char *text);
+/* The same for text of several lines: line feeds stay. */
+void format_clean_lines(struct buf *out, const char *text);
+/* JSON text as it is, but with what format_clean() replaces written as \\uXXXX: the same JSON, harmless to
+ * look at. */
+void format_json(struct buf *out, const char *text);
+/* Text for a terminal that shows ASCII only: every other character becomes one that is near, else "?". */
+void format_ascii(struct buf *text);
 /* Columns that UTF-8 text takes, one a code point; colour sequences take none. */
 size_t format_columns(const char *text, size_t len);
 
@@ -62,13 +70,18 @@ struct table_cell {
 	enum tint tint;
 };
 
-/* Cells are added row by row; the last column is never padded. Zero-initialised is empty and valid. */
+/*
+ * Cells are added row by row; the last column is never padded. Zero-initialised is empty and valid. Where a
+ * table is wider than the terminal, columns from `spill` on go below their row, each on lines of its own;
+ * what is too wide even then is cut, the widest first.
+ */
 struct table {
 	struct {
 		const char *title; /* borrowed */
 		bool right;
 	} column[TABLE_COLUMNS_MAX];
 	size_t columns;
+	size_t spill; /* the first column that may go below; 0 = none */
 	struct table_cell *cells;
 	size_t count, cap;
 	bool failed; /* out of memory: the table is incomplete */
@@ -80,7 +93,7 @@ void table_cell(struct table *table, enum tint tint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Columns that the widest line takes. */
 size_t table_width(const struct table *table);
-/* Title row and rows; with style->width, lines are cut there. */
+/* Title row and rows, made to fit style->width columns (0 = as wide as they are). */
 void table_render(const struct table *table, const struct style *style, struct buf *out);
 void table_fini(struct table *table);
 

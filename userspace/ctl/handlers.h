@@ -36,6 +36,7 @@ int run_kill_switch(struct ctl *ctl, const struct ctl_line *line);
 int run_migrate(struct ctl *ctl, const struct ctl_line *line);
 int run_migration_ls(struct ctl *ctl, const struct ctl_line *line);
 int run_migration_show(struct ctl *ctl, const struct ctl_line *line);
+int run_migration_retry(struct ctl *ctl, const struct ctl_line *line);
 int run_migration_rm(struct ctl *ctl, const struct ctl_line *line);
 /* configuration.c */
 int run_config_check(struct ctl *ctl, const struct ctl_line *line);

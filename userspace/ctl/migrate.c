@@ -9,6 +9,7 @@
 #include "ctl/field.h"
 #include "ctl/handlers.h"
 #include "ctl/parse.h"
+#include "ctl/progress.h"
 #include "ctl/talk.h"
 #include "base/clock.h"
 #include "pipeline/spec.h"
@@ -39,14 +40,12 @@ static int load_spec(struct ctl *ctl, const char *path, struct spec **spec)
 	struct buf text = {0}, lines = {0};
 	int err = talk_read_text(path, SPEC_TEXT_BYTES_MAX, &text);
 	if (err) {
-		talk_error(ctl, "cannot read %s: %s", path,
-			   err == -EFBIG ? "larger than the limit of 16 MiB" : strerror(-err));
+		talk_unreadable(ctl, path, err, SPEC_TEXT_BYTES_MAX);
 	} else {
 		char *base = folder_of(path);
 		err = spec_parse(strcmp(path, "-") ? path : "stdin", buf_slice(&text), base ? base : "/",
 				 spec, &lines);
-		if (lines.len)
-			fputs(buf_cstr(&lines), stderr);
+		talk_lines(ctl, &lines);
 		free(base);
 	}
 	buf_fini(&text);
@@ -60,15 +59,17 @@ struct following {
 	uint64_t since, deadline_ns;
 	char last[512]; /* the headline that was printed last */
 	bool away;
+	struct progress progress;
 };
 
 /* To stdout, which is what one looks at; with -o json stdout is for the end's JSON. */
 static int print(struct following *f, struct buf *out)
 {
+	if (out->len)
+		progress_hide(&f->progress);
 	if (!f->ctl->json)
 		return talk_write(f->ctl, out);
-	if (out->len)
-		fwrite(out->data, 1, out->len, stderr);
+	talk_lines(f->ctl, out);
 	buf_fini(out);
 	return CTL_DONE;
 }
@@ -107,6 +108,43 @@ static int print_news(struct following *f, const json_t *answer)
 	return print(f, &out);
 }
 
+/* The stages that are done, and of "migrate" the share of traffic that was shifted. */
+static double done_ratio(struct following *f, const json_t *answer)
+{
+	double done = 0;
+	json_t *stage, *stages = field(answer, "stages");
+	size_t i;
+	json_array_foreach(stages, i, stage)
+	{
+		bool running = strcmp(field_text(stage, "status", ""), "running") == 0;
+		done += strcmp(field_text(stage, "status", ""), "done") == 0;
+		if (running && strcmp(field_text(stage, "stage", ""), "migrate") == 0) {
+			char *path = client_path("/admin/routes/%s/weight", f->id);
+			struct answer weight = {0};
+			if (path && client_call(f->ctl->client, "GET", path, NULL, NULL, LOOK_TIMEOUT_MS,
+						&weight) == CTL_DONE)
+				done += field_number(weight.json, "set") > 0
+						? field_number(weight.json, "set")
+						: 0;
+			answer_fini(&weight);
+			free(path);
+		}
+	}
+	return i ? done / (double)i : 0;
+}
+
+static void show_progress(struct following *f, const json_t *answer)
+{
+	struct buf text = {0};
+	if (!f->ctl->err.redraws)
+		return;
+	buf_printf(&text, "%s: %s", f->id, field_text(answer, "headline", "?"));
+	if (*field_text(answer, "detail", ""))
+		buf_printf(&text, ": %s", field_text(answer, "detail", ""));
+	progress_show(&f->progress, done_ratio(f, answer), buf_cstr(&text));
+	buf_fini(&text);
+}
+
 static int conclude(struct following *f, const json_t *answer)
 {
 	bool lost = strcmp(field_text(answer, "stage", ""), "rolled_back") == 0;
@@ -133,14 +171,18 @@ static int look(struct following *f)
 	free(base);
 	int status = client_call(ctl->client, "GET", path, NULL, NULL, LOOK_TIMEOUT_MS, &answer), result = -1;
 	if (status == CTL_DONE) {
+		bool over = field_true(answer.json, "over");
 		if (f->away)
 			talk_note(ctl, "daemon reachable again");
 		f->away = false;
 		result = print_news(f, answer.json);
-		result = result != CTL_DONE		   ? result
-			 : field_true(answer.json, "over") ? conclude(f, answer.json)
-							   : -1;
+		if (result == CTL_DONE && !over)
+			show_progress(f, answer.json);
+		else
+			progress_hide(&f->progress);
+		result = result != CTL_DONE ? result : over ? conclude(f, answer.json) : -1;
 	} else if (status == CTL_UNREACHABLE || answer.status >= 500) {
+		progress_hide(&f->progress);
 		if (!f->away)
 			talk_note(ctl, "daemon not reachable, retrying");
 		f->away = true;
@@ -158,6 +200,8 @@ static int follow(struct following *f)
 		int status = look(f);
 		if (status >= 0)
 			return status;
+		if (*f->ctl->interrupted || (f->deadline_ns && clock_now_ns() >= f->deadline_ns))
+			progress_hide(&f->progress);
 		if (*f->ctl->interrupted) {
 			talk_note(f->ctl, "the migration goes on; \"phoenixctl migration show %s\" shows it",
 				  f->id);
@@ -211,37 +255,63 @@ int run_migrate(struct ctl *ctl, const struct ctl_line *line)
 
 /* --- what there is --- */
 
+static void migration_row(struct table *table, const json_t *item, size_t index)
+{
+	const char *state = field_text(item, "state", "?");
+	table_cell(table, TINT_BOLD, "%s", field_text(item, "id", "?"));
+	table_cell(table, tint_of_state(state), "%s", field_text(item, "headline", "?"));
+	table_cell(table, TINT_NONE, "%s", field_text(item, "stage", "?"));
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(item, "attempt"));
+	table_cell(table, TINT_NONE, "%s", field_text(item, "kind", "-"));
+	table_cell(table, TINT_NONE, "%s", field_text(item, "detail", ""));
+}
+
 int run_migration_ls(struct ctl *ctl, const struct ctl_line *line)
 {
-	json_t *answer = NULL, *item;
-	struct table table = {0};
-	struct buf out = {0};
-	size_t i;
+	static const struct listing listing = {
+		"migrations",
+		{{"MIGRATION", false},
+		 {"STATE", false},
+		 {"STAGE", false},
+		 {"ATTEMPT", true},
+		 {"KIND", false},
+		 {"DETAIL", false}},
+		6,
+		3,
+		migration_row,
+		"no migration was begun; \"phoenixctl migrate FILE\" begins one"};
+	json_t *answer = NULL;
 	int status = talk_request(ctl, "list the migrations", "GET", "/admin/migrations", NULL, &answer);
-	if (status)
-		return status;
-	if (ctl->json) {
-		status = talk_json(ctl, answer);
-		json_decref(answer);
-		return status;
-	}
-	static const char *const titles[] = {"MIGRATION", "STATE", "STAGE", "ATTEMPT", "KIND", "DETAIL"};
-	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
-		table_column(&table, titles[c], c == 3);
-	json_array_foreach(field(answer, "migrations"), i, item)
-	{
-		const char *state = field_text(item, "state", "?");
-		table_cell(&table, TINT_BOLD, "%s", field_text(item, "id", "?"));
-		table_cell(&table, tint_of_state(state), "%s", field_text(item, "headline", "?"));
-		table_cell(&table, TINT_NONE, "%s", field_text(item, "stage", "?"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(item, "attempt"));
-		table_cell(&table, TINT_NONE, "%s", field_text(item, "kind", "-"));
-		table_cell(&table, TINT_NONE, "%s", field_text(item, "detail", ""));
-	}
-	table_render(&table, &ctl->out, &out);
-	table_fini(&table);
+	if (status == CTL_DONE)
+		status = talk_list(ctl, &listing, answer);
 	json_decref(answer);
-	return talk_write(ctl, &out);
+	return status;
+}
+
+/* Begins a migration that was rolled back anew, at its first stage. */
+int run_migration_retry(struct ctl *ctl, const struct ctl_line *line)
+{
+	struct following f = {.ctl = ctl, .id = line->arguments[0]};
+	json_t *body = talk_reason(line), *answer = NULL;
+	struct buf out = {0};
+	int status = talk_route(ctl, "migration", "GET", "/admin/migrations/%s", f.id, NULL, &answer);
+
+	if (status == CTL_DONE) {
+		json_t *log = field(answer, "log"); /* what was said before is not said again */
+		f.since = field_count(
+			json_array_get(log, json_array_size(log) ? json_array_size(log) - 1 : 0), "number");
+		status = talk_route(ctl, "retry", "POST", "/admin/routes/%s/retry", f.id, body, NULL);
+	}
+	if (status == CTL_DONE && line->options[OPTION_DETACH]) {
+		format_clean(&out, f.id);
+		buf_append_str(&out, ": begun anew\n");
+		status = talk_write(ctl, &out);
+	} else if (status == CTL_DONE) {
+		status = follow(&f);
+	}
+	json_decref(body);
+	json_decref(answer);
+	return status;
 }
 
 int run_migration_show(struct ctl *ctl, const struct ctl_line *line)
@@ -249,6 +319,11 @@ int run_migration_show(struct ctl *ctl, const struct ctl_line *line)
 	json_t *answer = NULL, *item;
 	struct buf out = {0};
 	size_t i;
+	if (line->options[OPTION_FOLLOW]) {
+		struct following f = {.ctl = ctl, .id = line->arguments[0]};
+		int known = talk_route(ctl, "migration", "GET", "/admin/migrations/%s", f.id, NULL, NULL);
+		return known ? known : follow(&f);
+	}
 	int status = talk_route(ctl, "migration", "GET", "/admin/migrations/%s", line->arguments[0], NULL,
 				&answer);
 	if (status)

@@ -12,37 +12,10 @@
 #include "ctl/talk.h"
 #include "judge/record.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #define LEDGER_BYTES_MAX (64u << 20)
-
-static bool read_all(const struct ctl *ctl, const char *path, struct buf *text)
-{
-	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	size_t n = 1;
-	if (!file) {
-		talk_error(ctl, "%s: %s", path, strerror(errno));
-		return false;
-	}
-	text->max = LEDGER_BYTES_MAX;
-	errno = 0;
-	while (n && buf_reserve(text, 65536)) {
-		n = fread(text->data + text->len, 1, 65536, file);
-		text->len += n;
-	}
-	bool failed = ferror(file);
-	if (failed)
-		talk_error(ctl, "%s: cannot be read: %s", path, strerror(errno));
-	else if (text->failed)
-		talk_error(ctl, "%s is larger than %u MiB; split it and check the parts", path,
-			   LEDGER_BYTES_MAX >> 20);
-	if (file != stdin)
-		fclose(file);
-	return !failed && !text->failed;
-}
 
 /* One JSON text: {"decisions": […]}, […] or a single record. NULL when it is none of these. */
 static json_t *records_of_text(struct slice text)
@@ -84,22 +57,24 @@ static json_t *records_of_lines(const struct ctl *ctl, const char *path, struct 
 	return records;
 }
 
-static json_t *read_records(const struct ctl *ctl, const char *path)
+static int read_records(const struct ctl *ctl, const char *path, json_t **out)
 {
 	struct buf text = {0};
 	json_t *records = NULL;
-	if (read_all(ctl, path, &text)) {
+	int err = talk_read_text(path, LEDGER_BYTES_MAX, &text);
+	int status = err ? talk_unreadable(ctl, path, err, LEDGER_BYTES_MAX) : CTL_DONE;
+	if (status == CTL_DONE) {
 		records = records_of_text(buf_slice(&text));
 		if (!records)
 			records = records_of_lines(ctl, path, buf_slice(&text));
-		if (records && json_array_size(records) == 0) {
+		if (records && json_array_size(records) == 0)
 			talk_error(ctl, "%s: there is no decision in it", path);
-			json_decref(records);
-			records = NULL;
-		}
+		if (json_array_size(records) == 0)
+			status = CTL_FAILED;
 	}
 	buf_fini(&text);
-	return records;
+	*out = records;
+	return status;
 }
 
 struct replay {
@@ -163,15 +138,15 @@ int run_decisions_replay(struct ctl *ctl, const struct ctl_line *line)
 	json_t *answer = NULL, *records = NULL;
 	/* Ids of routes have no slash and no file of that name is likely; who means a file writes ./NAME. */
 	bool is_file = strcmp(what, "-") == 0 || strchr(what, '/') || access(what, R_OK) == 0;
-	int status = CTL_FAILED;
+	int status;
 	if (is_file) {
-		records = read_records(ctl, what);
+		status = read_records(ctl, what, &records);
 	} else {
 		status = talk_route(ctl, "decisions of", "GET", "/admin/routes/%s/decisions?limit=100000",
 				    what, NULL, &answer);
 		records = json_incref(field(answer, "decisions"));
 	}
-	if (records) {
+	if (status == CTL_DONE) {
 		replay_all(ctl, records, &replay);
 		status = report(ctl, records, &replay);
 	}

@@ -21,47 +21,47 @@ static void join(const json_t *list, struct buf *out)
 						     json_string_value(item) ? json_string_value(item) : "?");
 }
 
+static void route_row(struct table *table, const json_t *route, size_t index)
+{
+	const char *state = field_text(route, "state", "?");
+	struct buf methods = {0}, weight = {0};
+	join(field(route, "methods"), &methods);
+	format_percent(&weight, field_number(route, "weight.set"));
+	table_cell(table, TINT_BOLD, "%s", field_text(route, "id", "?"));
+	table_cell(table, TINT_NONE, "%s", buf_cstr(&methods));
+	table_cell(table, TINT_NONE, "%s", field_text(route, "path", "?"));
+	table_cell(table, tint_of_state(state), "%s", state);
+	table_cell(table, TINT_NONE, "%s", buf_cstr(&weight));
+	table_cell(table, TINT_NONE, "%s", field_text(route, "source", "?"));
+	table_cell(table, TINT_NONE, "%s", field_text(route, "host", "*"));
+	table_cell(table, TINT_NONE, "%s", field_text(route, "legacy_url", "?"));
+	table_cell(table, TINT_NONE, "%s", field_text(route, "modern_url", "?"));
+	buf_fini(&methods);
+	buf_fini(&weight);
+}
+
 int run_route_ls(struct ctl *ctl, const struct ctl_line *line)
 {
-	json_t *answer = NULL, *route;
-	struct table table = {0};
-	struct buf out = {0};
-	size_t i;
-
+	static const struct listing listing = {"routes",
+					       {{"ROUTE", false},
+						{"METHODS", false},
+						{"PATH", false},
+						{"STATE", false},
+						{"WEIGHT", true},
+						{"SOURCE", false},
+						{"HOST", false},
+						{"LEGACY", false},
+						{"MODERN", false}},
+					       9,
+					       5,
+					       route_row,
+					       "there is no route; \"phoenixctl route add\" makes one"};
+	json_t *answer = NULL;
 	int status = talk_request(ctl, "list the routes", "GET", "/admin/routes", NULL, &answer);
-	if (status)
-		return status;
-	if (ctl->json) {
-		status = talk_json(ctl, answer);
-		json_decref(answer);
-		return status;
-	}
-	static const char *const titles[] = {"ROUTE",  "METHODS", "HOST",   "PATH",  "STATE",
-					     "WEIGHT", "SOURCE",  "LEGACY", "MODERN"};
-	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
-		table_column(&table, titles[c], strcmp(titles[c], "WEIGHT") == 0);
-	json_array_foreach(field(answer, "routes"), i, route)
-	{
-		const char *state = field_text(route, "state", "?");
-		struct buf methods = {0}, weight = {0};
-		join(field(route, "methods"), &methods);
-		format_percent(&weight, field_number(route, "weight.set"));
-		table_cell(&table, TINT_BOLD, "%s", field_text(route, "id", "?"));
-		table_cell(&table, TINT_NONE, "%s", buf_cstr(&methods));
-		table_cell(&table, TINT_NONE, "%s", field_text(route, "host", "*"));
-		table_cell(&table, TINT_NONE, "%s", field_text(route, "path", "?"));
-		table_cell(&table, tint_of_state(state), "%s", state);
-		table_cell(&table, TINT_NONE, "%s", buf_cstr(&weight));
-		table_cell(&table, TINT_NONE, "%s", field_text(route, "source", "?"));
-		table_cell(&table, TINT_NONE, "%s", field_text(route, "legacy_url", "?"));
-		table_cell(&table, TINT_NONE, "%s", field_text(route, "modern_url", "?"));
-		buf_fini(&methods);
-		buf_fini(&weight);
-	}
-	table_render(&table, &ctl->out, &out);
-	table_fini(&table);
+	if (status == CTL_DONE)
+		status = talk_list(ctl, &listing, answer);
 	json_decref(answer);
-	return talk_write(ctl, &out);
+	return status;
 }
 
 /* The route that --id, --path, … describe, as the text of a file would. CTL_DONE or CTL_USAGE. */
@@ -134,8 +134,7 @@ int run_route_add(struct ctl *ctl, const struct ctl_line *line)
 			}
 		int rc = talk_read_text(file, ROUTE_BYTES_MAX, &text);
 		if (rc < 0) {
-			talk_error(ctl, "cannot read %s: %s", file,
-				   rc == -EFBIG ? "larger than the limit of 1 MiB" : strerror(-rc));
+			talk_unreadable(ctl, file, rc, ROUTE_BYTES_MAX);
 			status = CTL_BAD_CONFIG;
 		}
 	} else {
@@ -146,8 +145,7 @@ int run_route_add(struct ctl *ctl, const struct ctl_line *line)
 	const char *name = !file ? "route" : strcmp(file, "-") == 0 ? "stdin" : file;
 	if (route_config_parse(name, buf_slice(&text), &route, &errors) < 0)
 		status = CTL_BAD_CONFIG;
-	if (errors.len)
-		fputs(buf_cstr(&errors), stderr);
+	talk_lines(ctl, &errors);
 	if (status)
 		goto out;
 	/* What was written goes to the daemon, not our idea of it with every default filled in; YAML has to.
@@ -191,29 +189,35 @@ int run_route_rm(struct ctl *ctl, const struct ctl_line *line)
 	return status;
 }
 
-static int print_weight(const struct ctl *ctl, const json_t *answer)
+static void weight_row(struct table *table, const json_t *answer, size_t index)
 {
 	static const char *const names[] = {"wanted", "set", "seen"};
-	struct table table = {0};
+	table_cell(table, TINT_BOLD, "%s", field_text(answer, "id", "?"));
+	for (size_t i = 0; i < 3; i++) {
+		struct buf number = {0};
+		format_percent(&number, field_number(answer, names[i]));
+		table_cell(table, TINT_NONE, "%s", buf_cstr(&number));
+		buf_fini(&number);
+	}
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(answer, "epoch"));
+}
+
+static int print_weight(const struct ctl *ctl, const json_t *answer)
+{
+	static const struct listing listing = {
+		"",
+		{{"ROUTE", false}, {"WANTED", true}, {"SET", true}, {"SEEN", true}, {"EPOCH", true}},
+		5,
+		0,
+		weight_row,
+		""};
 	struct buf out = {0};
 
 	if (ctl->json)
 		return talk_json(ctl, answer);
-	table_column(&table, "ROUTE", false);
-	table_column(&table, "WANTED", true);
-	table_column(&table, "SET", true);
-	table_column(&table, "SEEN", true);
-	table_column(&table, "EPOCH", true);
-	table_cell(&table, TINT_BOLD, "%s", field_text(answer, "id", "?"));
-	for (size_t i = 0; i < 3; i++) {
-		struct buf number = {0};
-		format_percent(&number, field_number(answer, names[i]));
-		table_cell(&table, TINT_NONE, "%s", buf_cstr(&number));
-		buf_fini(&number);
-	}
-	table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(answer, "epoch"));
-	table_render(&table, &ctl->out, &out);
-	table_fini(&table);
+	json_t *one = json_pack("[O]", answer);
+	talk_table(ctl, &listing, one, &out);
+	json_decref(one);
 	return talk_write(ctl, &out);
 }
 

@@ -13,8 +13,9 @@
 #include <jansson.h>
 
 /* The whole answer: headline, what is wrong, and a table of the routes; where that is too wide for the
- * terminal, blocks for a few routes and a narrower table for many. */
-void screen_status(const json_t *status, const struct style *style, struct buf *out);
+ * terminal, blocks for a few routes and a narrower table for many. The route `selected` has a mark in front
+ * (NULL: nothing is to be chosen). */
+void screen_status(const json_t *status, const struct style *style, const char *selected, struct buf *out);
 /* One route with all that is known; `brief` is the form used in lists. */
 void screen_route(const json_t *route, const struct style *style, bool brief, struct buf *out);
 /* One line without a time: "users: Migration in Progress: 30% Traffic Shifted; wanted 30%, …". */
@@ -27,7 +28,4 @@ void screen_key(const json_t *route, struct buf *out);
 
 /* "99.01% (100 of 101)"; without samples "- (0 samples)". */
 void screen_consistency(const json_t *consistency, struct buf *out);
-/* Cuts lines to width x height; colour sequences take no room, and the last line says what was left out. */
-void screen_cut(struct slice text, size_t width, size_t height, struct buf *out);
-
 #endif

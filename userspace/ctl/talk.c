@@ -4,11 +4,14 @@
 #include "config_report.h"
 #include "ctl/field.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FILES_MAX 1000 /* of a folder are looked at for a misspelt name */
 
 static void talk(const struct ctl *ctl, const char *prefix, enum tint tint, const char *format, va_list args)
 {
@@ -18,8 +21,10 @@ static void talk(const struct ctl *ctl, const char *prefix, enum tint tint, cons
 	if (vasprintf(&text, format, args) < 0)
 		return;
 	tint_printf(&out, ctl->err.colour, tint, "%s", prefix);
-	buf_append_str(&out, text);
+	format_clean_lines(&out, text); /* whoever wrote it: nothing of it moves a cursor */
 	buf_append_char(&out, '\n');
+	if (ctl->err.terminal && !ctl->err.unicode)
+		format_ascii(&out);
 	fwrite(out.data, 1, out.len, stderr);
 	fflush(stderr);
 	buf_fini(&out);
@@ -42,6 +47,12 @@ void talk_note(const struct ctl *ctl, const char *format, ...)
 	va_end(args);
 }
 
+void talk_lines(const struct ctl *ctl, const struct buf *lines)
+{
+	if (lines->len)
+		talk_note(ctl, "%.*s", (int)lines->len - (lines->data[lines->len - 1] == '\n'), lines->data);
+}
+
 size_t talk_help_width(const struct ctl *ctl)
 {
 	size_t width = ctl->out.width ? ctl->out.width : 80;
@@ -51,6 +62,8 @@ size_t talk_help_width(const struct ctl *ctl)
 int talk_write(const struct ctl *ctl, struct buf *out)
 {
 	bool good = !out->failed;
+	if (ctl->out.terminal && !ctl->out.unicode)
+		format_ascii(out);
 	if (!good)
 		talk_error(ctl, "out of memory while printing");
 	else if (out->len && (fwrite(out->data, 1, out->len, stdout) != out->len || fflush(stdout) != 0))
@@ -65,10 +78,51 @@ int talk_json(const struct ctl *ctl, const json_t *json)
 	char *text = json_dumps(json ? json : json_null(),
 				JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
 	if (text)
-		buf_printf(&out, "%s\n", text);
+		format_json(&out, text);
 	else
 		out.failed = true;
+	buf_append_char(&out, '\n');
 	free(text);
+	return talk_write(ctl, &out);
+}
+
+void talk_json_line(const json_t *json, struct buf *out)
+{
+	char *text = json_dumps(json ? json : json_null(),
+				JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+	if (text)
+		format_json(out, text);
+	else
+		out->failed = true;
+	buf_append_char(out, '\n');
+	free(text);
+}
+
+void talk_table(const struct ctl *ctl, const struct listing *listing, const json_t *list, struct buf *out)
+{
+	struct table table = {.spill = listing->spill};
+	json_t *item;
+	size_t i;
+
+	for (size_t c = 0; c < listing->columns; c++)
+		table_column(&table, listing->titles[c].title, listing->titles[c].right);
+	json_array_foreach(list, i, item) listing->row(&table, item, i);
+	table_render(&table, &ctl->out, out);
+	table_fini(&table);
+}
+
+int talk_list(const struct ctl *ctl, const struct listing *listing, const json_t *answer)
+{
+	json_t *list = *listing->member ? field(answer, listing->member) : (json_t *)answer;
+	struct buf out = {0};
+
+	if (ctl->json)
+		return talk_json(ctl, answer);
+	if (json_array_size(list) == 0) {
+		talk_note(ctl, "%s", listing->empty);
+		return CTL_DONE;
+	}
+	talk_table(ctl, listing, list, &out);
 	return talk_write(ctl, &out);
 }
 
@@ -85,31 +139,51 @@ int talk_request(const struct ctl *ctl, const char *what, const char *method, co
 	return status;
 }
 
-/* After a 404: the nearest id among the routes there are, or how many there are. */
-static void explain_unknown_route(const struct ctl *ctl, const char *route)
+/* What there are ids of, and where they are listed. */
+static const struct known {
+	const char *below, *path, *list, *command, *what;
+} known_things[] = {
+	{"/admin/routes/", "/admin/routes", "routes", "route ls", "routes"},
+	{"/admin/migrations/", "/admin/migrations", "migrations", "migration ls", "migrations"},
+};
+
+/*
+ * After a 404: when the id is none of those there are, the nearest one, and CTL_USAGE: what was typed is
+ * wrong. A 404 for another reason stays a failure.
+ */
+static int explain_unknown(const struct ctl *ctl, const char *path, const char *id)
 {
+	const struct known *known = known_things;
 	struct answer answer;
-	if (client_call(ctl->client, "GET", "/admin/routes", NULL, NULL, TALK_TIMEOUT_MS, &answer) ==
-	    CTL_DONE) {
-		json_t *routes = field(answer.json, "routes"), *item;
-		const char **ids = calloc(json_array_size(routes) + 1, sizeof(*ids));
+	int status = CTL_FAILED;
+
+	while (strncmp(path, known->below, strlen(known->below)) != 0)
+		if (++known == known_things + sizeof(known_things) / sizeof(known_things[0]))
+			return status;
+	if (client_call(ctl->client, "GET", known->path, NULL, NULL, TALK_TIMEOUT_MS, &answer) == CTL_DONE) {
+		json_t *list = field(answer.json, known->list), *item;
+		const char **ids = calloc(json_array_size(list) + 1, sizeof(*ids));
+		struct buf hint = {0};
+		bool there = false;
 		size_t i;
-		if (ids) {
-			json_array_foreach(routes, i, item) ids[i] = field_text(item, "id", "");
-			const char *near = report_suggest(slice_str(route), ids);
-			struct buf line = {0};
-			if (near)
-				format_clean(&line, near);
-			if (near)
-				talk_note(ctl, "did you mean \"%s\"?", buf_cstr(&line));
-			else
-				talk_note(ctl, "\"phoenixctl route ls\" lists the %zu routes there are",
-					  json_array_size(routes));
-			buf_fini(&line);
+		json_array_foreach(list, i, item)
+		{
+			if (ids)
+				ids[i] = field_text(item, "id", "");
+			there = there || strcmp(field_text(item, "id", ""), id) == 0;
 		}
+		if (ids && !there) {
+			status = CTL_USAGE;
+			if (option_suggest(id, ids, "", &hint))
+				talk_note(ctl, "%s", buf_cstr(&hint) + strlen("; "));
+			talk_note(ctl, "\"phoenixctl %s\" lists the %zu %s there are", known->command,
+				  json_array_size(list), known->what);
+		}
+		buf_fini(&hint);
 		free(ids);
 	}
 	answer_fini(&answer);
+	return status;
 }
 
 int talk_route(const struct ctl *ctl, const char *what, const char *method, const char *format,
@@ -127,7 +201,7 @@ int talk_route(const struct ctl *ctl, const char *what, const char *method, cons
 		format_clean(&name, route);
 		talk_error(ctl, "%s %s: %s", what, buf_cstr(&name), buf_cstr(&answer.message));
 		if (answer.status == 404)
-			explain_unknown_route(ctl, route);
+			status = explain_unknown(ctl, format, route);
 		buf_fini(&name);
 	} else if (out) {
 		*out = answer.json ? json_incref(answer.json) : json_null();
@@ -145,17 +219,49 @@ json_t *talk_reason(const struct ctl_line *line)
 	return body;
 }
 
+void talk_nearest_file(const char *path, struct buf *hint)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	const char *names[FILES_MAX + 1];
+	struct dirent **entries = NULL;
+	int count = folder ? scandir(folder, &entries, NULL, alphasort) : 0, used = 0;
+
+	for (int i = 0; i < count && used < FILES_MAX; i++)
+		names[used++] = entries[i]->d_name;
+	names[used] = NULL;
+	option_suggest(name, names, "", hint);
+	for (int i = 0; i < count; i++)
+		free(entries[i]);
+	free(entries);
+	free(folder);
+}
+
+int talk_unreadable(const struct ctl *ctl, const char *path, int err, size_t max_bytes)
+{
+	struct buf hint = {0};
+	if (err == -ENOENT)
+		talk_nearest_file(path, &hint);
+	if (err == -EFBIG)
+		talk_error(ctl, "cannot read %s: larger than the limit of %zu MiB", path, max_bytes >> 20);
+	else
+		talk_error(ctl, "cannot read %s: %s%s", path, strerror(-err), buf_cstr(&hint));
+	buf_fini(&hint);
+	return err == -ENOENT ? CTL_USAGE : CTL_FAILED;
+}
+
 int talk_read_text(const char *path, size_t max_bytes, struct buf *text)
 {
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	char chunk[4096];
+	char chunk[65536];
 	size_t n;
 	if (!file)
 		return -errno;
 	text->max = max_bytes;
-	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+	errno = 0;
+	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0 && !text->failed)
 		buf_append(text, chunk, n);
-	int err = ferror(file) ? -EIO : text->failed ? -EFBIG : 0;
+	int err = ferror(file) ? (errno ? -errno : -EIO) : text->failed ? -EFBIG : 0;
 	if (file != stdin)
 		fclose(file);
 	return err;

@@ -17,6 +17,8 @@ void talk_error(const struct ctl *ctl, const char *format, ...) __attribute__((f
 /* A line on stderr that is no error: progress, hints. */
 void talk_note(const struct ctl *ctl, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Lines that say what is wrong with a file, on stderr, as they are. */
+void talk_lines(const struct ctl *ctl, const struct buf *lines);
 /* Opens ctl->client for the daemon that the line, else the environment names. An exit status; it was said
  * why. */
 int talk_connect(struct ctl *ctl, const struct ctl_line *line);
@@ -28,6 +30,24 @@ size_t talk_help_width(const struct ctl *ctl);
 int talk_write(const struct ctl *ctl, struct buf *out);
 /* Prints JSON, indented and with a line end. */
 int talk_json(const struct ctl *ctl, const json_t *json);
+/* Appends JSON on one line, with its end. */
+void talk_json_line(const json_t *json, struct buf *out);
+
+/* A list of the daemon's as people read it. */
+struct listing {
+	const char *member; /* of the answer; "" = the answer is the list */
+	struct {
+		const char *title;
+		bool right;
+	} titles[TABLE_COLUMNS_MAX];
+	size_t columns, spill; /* struct table */
+	void (*row)(struct table *table, const json_t *item, size_t index);
+	const char *empty; /* said when there is nothing to list */
+};
+/* The list as a table, its titles alone when it is empty. */
+void talk_table(const struct ctl *ctl, const struct listing *listing, const json_t *list, struct buf *out);
+/* Prints the answer: with -o json as it is, else its list as a table. An exit status. */
+int talk_list(const struct ctl *ctl, const struct listing *listing, const json_t *answer);
 
 /*
  * Sends a request and says on stderr what went wrong ("phoenixctl: WHAT: …"). Returns an exit status; with
@@ -35,12 +55,17 @@ int talk_json(const struct ctl *ctl, const json_t *json);
  */
 int talk_request(const struct ctl *ctl, const char *what, const char *method, const char *path,
 		 const json_t *body, json_t **out);
-/* The same for a path about one route: `format` has one %s for its id. An unknown id is met with the
- * nearest known one. */
+/* The same for a path about one route or migration: `format` has one %s for its id. An id that there is none
+ * of is met with the nearest one there is, and CTL_USAGE. */
 int talk_route(const struct ctl *ctl, const char *what, const char *method, const char *format,
 	       const char *route, const json_t *body, json_t **out);
 /* Appends a file's text, or stdin's for "-", to `text`. 0; -EFBIG when it is over max_bytes; -errno. */
 int talk_read_text(const char *path, size_t max_bytes, struct buf *text);
+/* Appends '; did you mean "NAME"?' when the folder of a file that is not there has one of nearly that name.
+ */
+void talk_nearest_file(const char *path, struct buf *hint);
+/* Says why talk_read_text() failed. CTL_USAGE for a file that is not there, else CTL_FAILED. */
+int talk_unreadable(const struct ctl *ctl, const char *path, int err, size_t max_bytes);
 /* {"reason": …}, or {} without one. New reference. */
 json_t *talk_reason(const struct ctl_line *line);
 

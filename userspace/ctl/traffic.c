@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define READ_BYTES	65536
 #define COMMENT_DEFAULT "made by phoenixctl traffic generate; edit it as you like"
 
 /* X(NAME, word, what FILE is) */
@@ -190,20 +189,14 @@ static int from_daemon(struct generation *g, struct buf *errors, int *err)
 /* --- files -----------------------------------------------------------------------------------------------
  */
 
-static FILE *open_file(struct generation *g)
+/* Line by line: a log may be larger than the memory. */
+static int read_log(struct generation *g, struct buf *errors)
 {
-	FILE *file = strcmp(g->file, "-") == 0 ? stdin : fopen(g->file, "r");
-	if (!file)
-		talk_error(g->ctl, "cannot read %s: %s", quote(slice_str(g->file)).text, strerror(errno));
-	return file;
-}
-
-static int read_log(struct generation *g, FILE *file, struct buf *errors)
-{
-	struct log_source *source = log_source_create(&g->plan, g->file);
+	FILE *file = strcmp(g->file, "-") == 0 ? stdin : fopen(g->file, "re");
+	struct log_source *source = file ? log_source_create(&g->plan, g->file) : NULL;
 	char *line = NULL;
 	size_t size = 0;
-	int err = source ? 0 : -ENOMEM;
+	int err = !file ? -errno : source ? 0 : -ENOMEM;
 	for (ssize_t n; !err && (n = getline(&line, &size, file)) >= 0;)
 		err = log_source_line(source, slice_of(line, (size_t)n));
 	free(line);
@@ -211,25 +204,17 @@ static int read_log(struct generation *g, FILE *file, struct buf *errors)
 		int finished = log_source_finish(source, errors);
 		err = err ? err : finished;
 	}
+	if (file && file != stdin)
+		fclose(file);
 	return err;
 }
 
-static int read_whole(struct generation *g, FILE *file, struct buf *errors)
+static int read_whole(struct generation *g, struct buf *errors)
 {
-	struct buf text = {.max = SOURCE_FILE_BYTES_MAX + 1};
-	int err = 0;
-	while (!text.failed && !feof(file) && !ferror(file)) {
-		if (!buf_reserve(&text, READ_BYTES))
-			break;
-		text.len += fread(text.data + text.len, 1, READ_BYTES, file);
-	}
-	if (ferror(file)) {
-		buf_printf(errors, "%s: error: %s\n", g->file, strerror(errno));
-		err = -EINVAL;
-	} else if (text.failed || text.len > SOURCE_FILE_BYTES_MAX) {
-		buf_printf(errors, "%s: error: the file is over the limit of %u MiB\n", g->file,
-			   SOURCE_FILE_BYTES_MAX >> 20);
-		err = -EINVAL;
+	struct buf text = {0};
+	int err = talk_read_text(g->file, SOURCE_FILE_BYTES_MAX, &text);
+	if (err) {
+		;
 	} else if (g->source == SOURCE_OPENAPI) {
 		err = plan_from_openapi(&g->plan, g->file, buf_slice(&text), errors);
 	} else if (g->source == SOURCE_HAR) {
@@ -250,13 +235,10 @@ static int read_whole(struct generation *g, FILE *file, struct buf *errors)
 
 static int read_source_file(struct generation *g, struct buf *errors, int *err)
 {
-	FILE *file = open_file(g);
-	if (!file)
-		return CTL_FAILED;
-	*err = g->source == SOURCE_LOG ? read_log(g, file, errors) : read_whole(g, file, errors);
-	if (file != stdin)
-		fclose(file);
-	return CTL_DONE;
+	*err = g->source == SOURCE_LOG ? read_log(g, errors) : read_whole(g, errors);
+	if (*err == 0 || *err == -EINVAL || *err == -ENOMEM)
+		return CTL_DONE; /* what it says was read, for better or worse */
+	return talk_unreadable(g->ctl, g->file, *err, SOURCE_FILE_BYTES_MAX);
 }
 
 /* A route for one host is only found by requests that name it. */
@@ -284,8 +266,7 @@ static int make_document(struct generation *g)
 		status = read_source_file(g, &errors, &err);
 	else
 		status = from_daemon(g, &errors, &err);
-	if (errors.len)
-		fputs(buf_cstr(&errors), stderr);
+	talk_lines(g->ctl, &errors);
 	buf_fini(&errors);
 	if (status || err) {
 		if (err == -ENOMEM)

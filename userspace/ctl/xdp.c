@@ -31,12 +31,26 @@ static int failed(const struct ctl *ctl, const char *what, int err, struct buf *
 	return err == -EPERM ? CTL_NOT_PERMITTED : CTL_FAILED;
 }
 
+static void interface_row(struct table *table, const json_t *interface, size_t index)
+{
+	const char *mode = field_text(interface, "mode", "?");
+	table_cell(table, TINT_BOLD, "%s", field_text(interface, "name", "?"));
+	table_cell(table, strcmp(mode, "off") == 0 ? TINT_RED : TINT_GREEN, "%s", mode);
+	table_cell(table, TINT_NONE, "%s", field_true(interface, "dispatcher") ? "yes" : "no");
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(interface, "mtu"));
+	table_cell(table, TINT_DIM, "%s", field_text(interface, "error", ""));
+}
+
 static int print_status(struct ctl *ctl, const json_t *status, bool daemon)
 {
+	static const struct listing listing = {
+		"interfaces",
+		{{"INTERFACE", false}, {"MODE", false}, {"DISPATCHER", false}, {"MTU", true}, {"", false}},
+		5,
+		4,
+		interface_row,
+		""};
 	struct buf out = {0};
-	struct table table = {0};
-	const json_t *interface;
-	size_t i;
 	buf_printf(&out, "state %s, routing table %llu, %llu connections (%llu busy), daemon %s\n",
 		   field_text(status, "state", "?"), (unsigned long long)field_count(status, "table"),
 		   (unsigned long long)field_count(status, "flows"),
@@ -50,22 +64,7 @@ static int print_status(struct ctl *ctl, const json_t *status, bool daemon)
 			   (unsigned long long)field_count(status, "heartbeat_age_ms"),
 			   (unsigned long long)field_count(status, "dead_man.after_ms"),
 			   field_text(status, "dead_man.then", "?"));
-	table_column(&table, "INTERFACE", false);
-	table_column(&table, "MODE", false);
-	table_column(&table, "DISPATCHER", false);
-	table_column(&table, "MTU", true);
-	table_column(&table, "", false);
-	json_array_foreach(field(status, "interfaces"), i, interface)
-	{
-		const char *mode = field_text(interface, "mode", "?");
-		table_cell(&table, TINT_BOLD, "%s", field_text(interface, "name", "?"));
-		table_cell(&table, strcmp(mode, "off") == 0 ? TINT_RED : TINT_GREEN, "%s", mode);
-		table_cell(&table, TINT_NONE, "%s", field_true(interface, "dispatcher") ? "yes" : "no");
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(interface, "mtu"));
-		table_cell(&table, TINT_DIM, "%s", field_text(interface, "error", ""));
-	}
-	table_render(&table, &ctl->out, &out);
-	table_fini(&table);
+	talk_table(ctl, &listing, field(status, "interfaces"), &out);
 	return talk_write(ctl, &out);
 }
 
@@ -119,32 +118,30 @@ int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line)
 	return result;
 }
 
-static void print_routes(struct ctl *ctl, const json_t *maps, struct buf *out)
+static void map_row(struct table *table, const json_t *route, size_t index)
 {
-	static const char *const titles[] = {"SLOT",  "ROUTE",	"WEIGHT", "SAMPLE", "STEP",
-					     "EPOCH", "LEGACY", "MODERN", "SAMPLED"};
-	struct table table = {0};
-	const json_t *route;
-	size_t i;
-	for (size_t c = 0; c < sizeof(titles) / sizeof(titles[0]); c++)
-		table_column(&table, titles[c], c != 1);
-	json_array_foreach(field(maps, "routes"), i, route)
-	{
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "slot"));
-		table_cell(&table, TINT_BOLD, "%s", field_text(route, "id", "?"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "weight_bp"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "sample_bp"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "step"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "epoch"));
-		table_cell(&table, TINT_NONE, "%llu",
-			   (unsigned long long)field_count(route, "legacy_requests"));
-		table_cell(&table, TINT_NONE, "%llu",
-			   (unsigned long long)field_count(route, "modern_requests"));
-		table_cell(&table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "sampled"));
-	}
-	table_render(&table, &ctl->out, out);
-	table_fini(&table);
+	static const char *const figures[] = {"weight_bp",	 "sample_bp",	    "step",   "epoch",
+					      "legacy_requests", "modern_requests", "sampled"};
+	table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(route, "slot"));
+	table_cell(table, TINT_BOLD, "%s", field_text(route, "id", "?"));
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+		table_cell(table, TINT_NONE, "%llu", (unsigned long long)field_count(route, figures[i]));
 }
+
+static const struct listing map_listing = {"routes",
+					   {{"SLOT", true},
+					    {"ROUTE", false},
+					    {"WEIGHT", true},
+					    {"SAMPLE", true},
+					    {"STEP", true},
+					    {"EPOCH", true},
+					    {"LEGACY", true},
+					    {"MODERN", true},
+					    {"SAMPLED", true}},
+					   9,
+					   0,
+					   map_row,
+					   ""};
 
 /* Those that are not zero. */
 static void print_counters(struct ctl *ctl, const json_t *maps, const char *title, const char *path,
@@ -178,7 +175,7 @@ int run_maps(struct ctl *ctl, const struct ctl_line *line)
 	} else if (ctl->json) {
 		result = talk_json(ctl, maps);
 	} else {
-		print_routes(ctl, maps, &out);
+		talk_table(ctl, &map_listing, field(maps, "routes"), &out);
 		print_counters(ctl, maps, "VERDICT", "verdicts", &out);
 		print_counters(ctl, maps, "LEFT TO THE DAEMON", "reasons", &out);
 		result = talk_write(ctl, &out);
