@@ -55,8 +55,8 @@ bool option_suggest(const char *typed, const char *const *words, const char *pre
 
 /*
  * Appends `text` broken at spaces so that no line is wider than `width` columns; the first line begins at
- * column `at`, the others are indented by `indent`. A word wider than a line is cut. A single line feed in the text is a space, two begin a
- * new paragraph. Ends with a line feed.
+ * column `at`, the others are indented by `indent`. A word wider than a line is cut. A single line feed in
+ * the text is a space, two begin a new paragraph. Ends with a line feed.
  */
 void option_wrap(struct buf *out, const char *text, size_t at, size_t indent, size_t width);
 /* A row of --help: `left`, then `help` from column `column` on, below it when there is no room beside it. */

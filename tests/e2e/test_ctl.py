@@ -135,8 +135,8 @@ def test_environment_names_the_daemon(env):
     equal(status, 0, out + err)
 
 
-def test_unknown_route_is_an_error(env):
-    _, err = ctl(env, "weight", "get", "nope", expect=1)
+def test_unknown_route_is_a_usage_error(env):
+    _, err = ctl(env, "weight", "get", "nope", expect=2)
     check("nope" in err, err)
 
 

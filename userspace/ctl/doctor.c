@@ -33,6 +33,7 @@
 #define KERNEL_FAST_PATH 609 /* 6.9: bpf_sk_assign_tcp_reqsk */
 #define FILES_PER_CLIENT 2   /* the client and its upstream */
 #define CHECK_TIMEOUT_MS 5000u
+#define FINDING_COLUMN	 21
 
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL, VERDICT_SKIPPED };
 static const char *const verdict_words[] = {"ok", "warn", "FAIL", "skipped"};
@@ -71,11 +72,13 @@ static void finding(struct doctor *doctor, enum verdict verdict, const char *che
 		struct buf out = {0};
 		struct ctl *ctl = doctor->ctl;
 		tint_printf(&out, ctl->out.colour, verdict_tints[verdict], "%-8s", verdict_words[verdict]);
+		size_t width = ctl->out.width ? ctl->out.width : SIZE_MAX;
 		buf_printf(&out, "%-12s ", check);
-		buf_append_slice(&out, buf_slice(&clean));
-		buf_append_char(&out, '\n');
-		if (fix)
-			buf_printf(&out, "%21sfix: %s\n", "", fix);
+		option_wrap(&out, buf_cstr(&clean), FINDING_COLUMN, FINDING_COLUMN, width);
+		if (fix) {
+			buf_printf(&out, "%*sfix: ", FINDING_COLUMN, "");
+			option_wrap(&out, fix, FINDING_COLUMN + 5, FINDING_COLUMN + 5, width);
+		}
 		talk_write(ctl, &out);
 	}
 	buf_fini(&clean);

@@ -135,25 +135,41 @@ static void stop(struct frame *frame)
 	resized = 1;
 }
 
-/* The bytes of one key; arrows are ESC [ A or ESC O A. */
-static int read_key(struct frame *frame)
+/* Takes one key off what was typed; arrows are ESC [ A or ESC O A, other sequences are no key. */
+static int take_key(struct frame *frame)
 {
-	unsigned char bytes[8];
-	ssize_t n = read(STDIN_FILENO, bytes, sizeof(bytes));
-	if (n <= 0) {
-		frame->keys = n < 0 && (errno == EINTR || errno == EAGAIN);
-		return FRAME_KEY_NONE;
+	const unsigned char *p = frame->typed;
+	size_t used = 1;
+	int key = p[0];
+
+	if (p[0] == '\033' && frame->typed_count == 1) {
+		key = FRAME_KEY_ESCAPE;
+	} else if (p[0] == '\033' && (p[1] == '[' || p[1] == 'O')) {
+		used = 2; /* up to the letter that ends it */
+		while (used < frame->typed_count && !(p[used] >= 0x40 && p[used] <= 0x7e))
+			used++;
+		char last = used < frame->typed_count ? (char)p[used++] : 0;
+		key = last == 'A' ? FRAME_KEY_UP : last == 'B' ? FRAME_KEY_DOWN : FRAME_KEY_NONE;
 	}
-	if (bytes[0] != '\033')
-		return bytes[0];
-	if (n >= 3 && (bytes[1] == '[' || bytes[1] == 'O') && (bytes[2] == 'A' || bytes[2] == 'B'))
-		return bytes[2] == 'A' ? FRAME_KEY_UP : FRAME_KEY_DOWN;
-	return n == 1 ? FRAME_KEY_ESCAPE : FRAME_KEY_NONE;
+	frame->typed_count -= used;
+	memmove(frame->typed, frame->typed + used, frame->typed_count);
+	return key;
+}
+
+static void read_keys(struct frame *frame)
+{
+	ssize_t n = read(STDIN_FILENO, frame->typed, sizeof(frame->typed));
+	if (n <= 0)
+		frame->keys = n < 0 && (errno == EINTR || errno == EAGAIN);
+	frame->typed_count = n > 0 ? (size_t)n : 0;
 }
 
 int frame_key(struct frame *frame, unsigned wait_ms)
 {
 	struct pollfd input = {.fd = frame->keys ? STDIN_FILENO : -1, .events = POLLIN};
+
+	if (frame->typed_count)
+		return take_key(frame);
 	int ready = resized || to_stop ? 0 : poll(&input, 1, (int)wait_ms);
 
 	if (to_stop)
@@ -162,5 +178,7 @@ int frame_key(struct frame *frame, unsigned wait_ms)
 		resized = 0;
 		return FRAME_KEY_RESIZED;
 	}
-	return ready > 0 ? read_key(frame) : FRAME_KEY_NONE;
+	if (ready > 0)
+		read_keys(frame);
+	return frame->typed_count ? take_key(frame) : FRAME_KEY_NONE;
 }

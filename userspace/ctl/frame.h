@@ -18,6 +18,8 @@ struct frame {
 	bool open;
 	bool keys; /* stdin is a terminal too */
 	struct termios before;
+	unsigned char typed[64]; /* read and not yet taken */
+	size_t typed_count;
 };
 
 enum frame_key {

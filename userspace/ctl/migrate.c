@@ -74,6 +74,14 @@ static int print(struct following *f, struct buf *out)
 	return CTL_DONE;
 }
 
+static void padded(struct buf *out, const char *text, size_t columns)
+{
+	size_t before = out->len;
+	format_clean(out, text);
+	size_t used = format_columns(out->data + before, out->len - before);
+	buf_printf(out, "%*s", (int)(used < columns ? columns - used : 0), "");
+}
+
 static int print_news(struct following *f, const json_t *answer)
 {
 	struct buf out = {0};
@@ -83,7 +91,7 @@ static int print_news(struct following *f, const json_t *answer)
 	json_array_foreach(field(answer, "log"), i, line)
 	{
 		tint_begin(&out, f->ctl->out.colour, TINT_DIM);
-		buf_printf(&out, "%-8s ", field_text(line, "stage", "?"));
+		padded(&out, field_text(line, "stage", "?"), 9);
 		tint_end(&out, f->ctl->out.colour, TINT_DIM);
 		format_clean(&out, field_text(line, "text", ""));
 		buf_append_char(&out, '\n');
@@ -339,8 +347,8 @@ int run_migration_show(struct ctl *ctl, const struct ctl_line *line)
 	buf_append_str(&out, "\n\n");
 	json_array_foreach(field(answer, "stages"), i, item)
 	{
-		buf_printf(&out, "%-9s %-8s", field_text(item, "stage", "?"),
-			   field_text(item, "status", "?"));
+		padded(&out, field_text(item, "stage", "?"), 10);
+		padded(&out, field_text(item, "status", "?"), 8);
 		if (field(item, "took_ms")) {
 			buf_append_char(&out, ' ');
 			format_span(&out, field_count(item, "took_ms"));
@@ -350,7 +358,7 @@ int run_migration_show(struct ctl *ctl, const struct ctl_line *line)
 	buf_append_char(&out, '\n');
 	json_array_foreach(field(answer, "log"), i, item)
 	{
-		buf_printf(&out, "%-9s ", field_text(item, "stage", "?"));
+		padded(&out, field_text(item, "stage", "?"), 10);
 		format_clean(&out, field_text(item, "text", ""));
 		buf_append_char(&out, '\n');
 	}

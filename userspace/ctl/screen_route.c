@@ -2,7 +2,8 @@
 /* screen_route: one route as a block of lines, each with its name in front. */
 #include "ctl/screen_internal.h"
 
-#define IGNORES_SHOWN 5
+#define IGNORES_SHOWN  5
+#define BAR_WINDOW_MIN 60 /* columns */
 
 static void screen_weight(const json_t *route, const struct style *style, bool brief, struct buf *out)
 {
@@ -10,7 +11,8 @@ static void screen_weight(const json_t *route, const struct style *style, bool b
 	double set = field_number(weight, "set");
 
 	tint_printf(out, style->colour, TINT_DIM, "  %-*s", LABEL_COLUMNS - 2, "weight");
-	if (style->terminal) {
+	bool bar = style->terminal && style->width >= BAR_WINDOW_MIN;
+	if (bar) {
 		tint_begin(out, style->colour, tint_of_state(field_text(route, "state", "")));
 		format_bar(out, set, BAR_COLUMNS, style->unicode);
 		tint_end(out, style->colour, tint_of_state(field_text(route, "state", "")));
@@ -22,8 +24,7 @@ static void screen_weight(const json_t *route, const struct style *style, bool b
 		   figure_percent(field_number(weight, "seen")).text);
 	buf_printf(&figures, " of %s requests", figure_count(field_count(weight, "seen_requests")).text);
 	/* The bar has its own columns in front. */
-	screen_text(out, style, LABEL_COLUMNS + (style->terminal ? BAR_COLUMNS + 2 : 0), TINT_NONE,
-		    buf_cstr(&figures));
+	screen_text(out, style, LABEL_COLUMNS + (bar ? BAR_COLUMNS + 2 : 0), TINT_NONE, buf_cstr(&figures));
 	buf_fini(&figures);
 	/* The arbiter's own steps are what a migration is; only what somebody set is worth a warning. */
 	if (field_true(weight, "drift") && strcmp(field_text(weight, "changed_by", ""), "arbiter") != 0) {
@@ -201,9 +202,14 @@ void screen_route(const json_t *route, const struct style *style, bool brief, st
 	format_clean(out, field_text(route, "id", "?"));
 	tint_end(out, style->colour, TINT_BOLD);
 	json_array_foreach(field(route, "methods"), i, item)
-		buf_printf(&what, "%s%s", i ? "," : "  ", json_string_value(item) ?: "?");
-	buf_printf(&what, " %s%s\n", field_text(route, "host", ""), field_text(route, "path", ""));
-	format_clean_lines(out, buf_cstr(&what));
+		buf_printf(&what, "%s%s", i ? "," : "", json_string_value(item) ?: "?");
+	buf_printf(&what, " %s%s", field_text(route, "host", ""), field_text(route, "path", ""));
+	size_t at = format_columns(field_text(route, "id", "?"), strlen(field_text(route, "id", "?")));
+	if (style->width && at + 3 + format_columns(buf_cstr(&what), what.len) > style->width)
+		buf_append_str(out, "\n");
+	else
+		buf_append_str(out, "  ");
+	screen_text(out, style, 2, TINT_NONE, buf_cstr(&what));
 	buf_fini(&what);
 	screen_text(out, style, 2, tint_of_state(state), field_text(route, "headline", state));
 	if (*field_text(route, "detail", ""))
