@@ -252,3 +252,8 @@ json_t *route_config_to_json(const struct route_config *route)
 {
 	return section_dump(&route_section, route);
 }
+
+void route_config_bytes(const struct route_config *route, struct buf *out)
+{
+	section_text(&route_section, route, "weight", out);
+}

@@ -214,6 +214,8 @@ bool config_is_own_address(const struct config *config, const struct config_url 
  * fractions). New references; NULL when out of memory. */
 json_t *config_to_json(const struct config *config);
 json_t *route_config_to_json(const struct route_config *route);
+/* Bytes that are equal exactly when all values but the weight are: for fingerprints. Appended. */
+void route_config_bytes(const struct route_config *route, struct buf *out);
 
 /* Every key, its type, default and meaning as a JSON Schema (draft 2020-12), made from the same table. */
 json_t *config_schema(void);

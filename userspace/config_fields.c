@@ -285,3 +285,85 @@ json_t *section_dump(const struct section_spec *section, const void *base)
 	}
 	return object;
 }
+
+/* --- as a text to take a fingerprint of ------------------------------------------------------------------
+ */
+
+/* With its length, so that no text can look like another one and what follows it. */
+static void text_of_string(const char *string, struct buf *out)
+{
+	size_t len = string ? strlen(string) : 0;
+	buf_append(out, &len, sizeof(len));
+	buf_append(out, string, len);
+	buf_append_char(out, string ? 's' : 'n');
+}
+
+static void text_of_strings(const struct string_list *list, struct buf *out)
+{
+	buf_append(out, &list->count, sizeof(list->count));
+	for (size_t i = 0; i < list->count; i++)
+		text_of_string(list->items[i], out);
+}
+
+/* Numbers as they lie in memory: the text never leaves machines of one kind. */
+static void text_of_value(const struct key_spec *spec, const void *base, struct buf *out)
+{
+	const void *field = (const char *)base + spec->offset;
+	const struct route_config *route = base;
+	char *json;
+	switch (spec->type) {
+	case KEY_BOOL:
+		buf_append(out, field, sizeof(bool));
+		return;
+	case KEY_U32:
+	case KEY_FRACTION:
+	case KEY_WORD:
+		buf_append(out, field, sizeof(uint32_t));
+		return;
+	case KEY_U64:
+	case KEY_REAL:
+		buf_append(out, field, sizeof(uint64_t));
+		return;
+	case KEY_STRING:
+		text_of_string(*(char *const *)field, out);
+		return;
+	case KEY_STRINGS:
+		text_of_strings(field, out);
+		return;
+	case KEY_METHODS:
+		text_of_strings(&route->methods, out);
+		return;
+	case KEY_URL:
+		text_of_string(((const struct config_url *)field)->text, out);
+		return;
+	case KEY_SPLIT:
+		buf_append(out, &route->split_by, sizeof(route->split_by));
+		text_of_string(route->split_name, out);
+		return;
+	case KEY_SECTION:
+		section_text(spec->section, base, NULL, out);
+		return;
+	case KEY_JSON:
+		json = *(json_t *const *)field
+			       ? json_dumps(*(json_t *const *)field, JSON_COMPACT | JSON_SORT_KEYS)
+			       : NULL;
+		text_of_string(json, out);
+		free(json);
+		return;
+	case KEY_LISTEN:
+	case KEY_LISTENS:
+	case KEY_ROUTES:
+		return; /* in no section that has a fingerprint */
+	}
+}
+
+void section_text(const struct section_spec *section, const void *base, const char *skip, struct buf *out)
+{
+	for (const struct key_spec *spec = section->keys; spec->key; spec++) {
+		if (skip && strcmp(spec->key, skip) == 0)
+			continue;
+		buf_append_str(out, spec->key);
+		buf_append_char(out, '=');
+		text_of_value(spec, base, out);
+	}
+}

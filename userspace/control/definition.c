@@ -8,21 +8,16 @@
 #include <stdlib.h>
 
 /* The fingerprint is compared with those in the state file: its key is fixed. */
-static const uint8_t print_key[SIPHASH_KEY_SIZE] = "phoenix-print-1";
+static const uint8_t print_key[SIPHASH_KEY_SIZE] = "phoenix-print-2";
 
 void route_config_print(const struct route_config *config, char out[PRINT_SIZE])
 {
 	out[0] = '\0';
-	json_t *json = route_config_to_json(config);
-	if (!json)
-		return;
-	json_object_del(json, "weight");
-	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-	json_decref(json);
-	if (!text)
-		return;
-	snprintf(out, PRINT_SIZE, "%016" PRIx64, siphash24(print_key, text, strlen(text)));
-	free(text);
+	struct buf bytes = {0};
+	route_config_bytes(config, &bytes);
+	if (!bytes.failed)
+		snprintf(out, PRINT_SIZE, "%016" PRIx64, siphash24(print_key, bytes.data, bytes.len));
+	buf_fini(&bytes);
 }
 
 static struct compare_strings strings_of(const struct string_list *list)
