@@ -36,12 +36,15 @@ struct response {
 	bool cacheable;		/* otherwise Cache-Control: no-store */
 	bool page;		/* security fields of the page */
 	bool stream;		/* the connection becomes an event stream */
+	bool scrape;		/* the metrics are the content: scrape.c answers */
 	const char *challenge;	/* more of WWW-Authenticate (RFC 6750 3), on 403 too; NULL = none */
 	uint32_t retry_after_s; /* 0 = none */
 	uint64_t since; /* for it: the id after which events are wanted; UINT64_MAX = none of the past */
 	bool changes;	/* for it: of the status only what changed, since the look `cursor` */
 	uint64_t cursor;
 };
+
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 enum endpoint_flag {
 	ENDPOINT_ROUTE = 1 << 1,  /* {id} must be a route */

@@ -202,7 +202,7 @@ void handle_readyz(struct request *request, struct response *response)
 
 void handle_metrics(struct request *request, struct response *response)
 {
-	struct buf text = {0};
-	metrics_text(request->control, &text);
-	respond_text(response, "text/plain; version=0.0.4; charset=utf-8", &text);
+	response->status = 200;
+	response->type = METRICS_TYPE;
+	response->scrape = true;
 }

@@ -34,6 +34,7 @@ void connection_close(struct connection *connection)
 	connection->state = CONNECTION_CLOSING;
 	timer_cancel(&connection->stream.ring->timers, &connection->timer);
 	sse_stop(connection);
+	list_remove(&connection->scrape_link);
 	stream_close(&connection->stream, false);
 }
 
@@ -42,6 +43,7 @@ static void on_closed(struct stream *stream)
 	struct connection *connection = container_of(stream, struct connection, stream);
 	timer_cancel(&stream->ring->timers, &connection->timer);
 	sse_stop(connection);
+	scrape_stop(connection);
 	list_remove(&connection->link);
 	connection->admin->connection_count--;
 	http_body_fini(&connection->body);
@@ -68,8 +70,7 @@ void connection_send(struct connection *connection)
 	stream_send(&connection->stream, pieces, 2);
 }
 
-/* Puts an answer on its way. */
-static void answer(struct connection *connection, struct response *response)
+void connection_answer(struct connection *connection, struct response *response)
 {
 	const struct http_head *head = &connection->head;
 	bool is_head = connection->in.data && head->scan.state == PHX_AT_DONE &&
@@ -94,7 +95,7 @@ static void refuse(struct connection *connection, int status, const char *detail
 	struct response response = {0};
 	connection->close_after = true;
 	respond_problem(&response, status, detail, NULL);
-	answer(connection, &response);
+	connection_answer(connection, &response);
 }
 
 static void request_done(struct connection *connection)
@@ -106,8 +107,10 @@ static void request_done(struct connection *connection)
 	api_dispatch(connection, &response);
 	if (response.stream && scan->method != PHX_METHOD_HEAD)
 		sse_start(connection, &response);
+	else if (response.scrape)
+		scrape_start(&connection->admin->scrape, connection);
 	else
-		answer(connection, &response);
+		connection_answer(connection, &response);
 }
 
 /* Makes ready for the next request; bytes behind this one stay. */
@@ -261,6 +264,7 @@ static void on_sent(struct stream *stream, int err)
 	free(connection->out_body);
 	connection->out_body = NULL;
 	connection->out_static = NULL;
+	scrape_stop(connection);
 	if (!connection->close_after) {
 		next_request(connection);
 		return;
@@ -306,6 +310,7 @@ static void connection_create(struct admin_listener *listener, int fd)
 	stream_init(&connection->stream, &admin->control->ring, &stream_events, fd);
 	timer_init(&connection->timer, on_timeout);
 	http_head_init(&connection->head, 0, ADMIN_FIELDS_MAX);
+	list_init(&connection->scrape_link);
 	list_push_back(&admin->connections, &connection->link);
 	admin->connection_count++;
 	deadline(connection, ADMIN_HEAD_TIMEOUT_MS);
@@ -390,6 +395,7 @@ int admin_start(struct control *control, struct inheritance *inheritance, struct
 	admin->control = control;
 	list_init(&admin->connections);
 	list_init(&admin->streams);
+	scrape_init(&admin->scrape, control);
 	timer_init(&admin->beat, on_beat);
 	for (unsigned i = 0; i < 2; i++) {
 		admin->listeners[i].fd = -1;
@@ -444,6 +450,7 @@ void admin_stop(struct admin *admin)
 		unlink(admin->socket_path);
 	free(admin->socket_path);
 	admin->control->reload_hook = (struct reload_hook){0};
+	scrape_fini(&admin->scrape);
 	tokens_fini(&admin->tokens_read);
 	auth_fini(&admin->auth);
 	free(admin);

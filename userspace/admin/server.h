@@ -10,6 +10,7 @@
 #define PHOENIX_ADMIN_SERVER_H
 
 #include "admin/auth.h"
+#include "admin/scrape.h"
 #include "control/control.h"
 #include "http/body.h"
 #include "io/stream.h"
@@ -39,6 +40,7 @@ enum connection_state {
 	CONNECTION_DISCARD, /* the body is over the limit: read away, then refused */
 	CONNECTION_SEND,
 	CONNECTION_EVENTS, /* belongs to sse.c */
+	CONNECTION_SCRAPE, /* waits for the metrics: scrape.c */
 	CONNECTION_LINGER, /* refused and said so; the peer may still be sending */
 	CONNECTION_CLOSING,
 };
@@ -64,6 +66,8 @@ struct connection {
 	size_t out_body_bytes;
 	bool close_after, continue_sent, writing;
 	struct sse *sse;
+	struct list scrape_link;	/* in scrape->waiting */
+	struct scrape_text *out_shared; /* what out_static belongs to, or NULL */
 };
 
 struct admin {
@@ -76,6 +80,7 @@ struct admin {
 	uint32_t connection_count;
 	char listen_text[80];
 	struct list streams; /* struct sse */
+	struct scrape scrape;
 	struct timer beat;
 	bool closing;
 };
@@ -94,5 +99,8 @@ void admin_stop(struct admin *admin);
  */
 void connection_send(struct connection *connection);
 void connection_close(struct connection *connection);
+struct response;
+/* Puts an answer on its way; its body is taken. */
+void connection_answer(struct connection *connection, struct response *response);
 
 #endif

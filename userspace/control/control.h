@@ -72,6 +72,10 @@ struct control {
 	struct data_path path;
 	struct journal audit;
 	struct kill_note kill_note;
+	/* What routes that are no more had counted, for sums over all routes. */
+	struct {
+		uint64_t outcomes[EXCHANGE_OUTCOME_COUNT], not_comparable[FACTS_REASON_COUNT];
+	} retired;
 	uint8_t redact_key[SIPHASH_KEY_SIZE];
 	char instance[96];
 	struct moment started;

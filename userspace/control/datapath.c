@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "control/value.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -172,6 +171,16 @@ void data_path_fast_stats(struct control *control, uint32_t slot, struct gateway
 	add_fast(control, slot, out);
 }
 
+void data_path_split_stats(struct control *control, uint32_t slot, struct gateway_route_stats *daemon,
+			   struct gateway_route_stats *fast)
+{
+	data_path_fast_stats(control, slot, fast);
+	if (control->gateway)
+		gateway_route_stats(control->gateway, slot, daemon);
+	else
+		control->path.route_stats(control->path.context, slot, daemon);
+}
+
 void data_path_stats(struct control *control, struct gateway_stats *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -266,11 +275,11 @@ json_t *data_path_json(struct control *control)
 			 "forced_legacy", (json_int_t)counters.forced_legacy);
 }
 
-static json_t *by_path(const struct gateway_route_stats *all, const struct gateway_route_stats *fast,
+static json_t *by_path(const struct gateway_route_stats *daemon, const struct gateway_route_stats *fast,
 		       enum phx_side side)
 {
 	return json_pack("{s:I, s:I}", "xdp", (json_int_t)fast->side[side].requests, "daemon",
-			 (json_int_t)(all->side[side].requests - fast->side[side].requests));
+			 (json_int_t)daemon->side[side].requests);
 }
 
 json_t *data_path_routes_json(struct control *control)
@@ -278,57 +287,12 @@ json_t *data_path_routes_json(struct control *control)
 	json_t *list = json_array();
 	registry_each(&control->registry, route)
 	{
-		struct gateway_route_stats all, fast;
-		data_path_fast_stats(control, route->slot, &fast); /* first: it must not be the larger one */
-		control->path.route_stats(control->path.context, route->slot, &all);
+		struct gateway_route_stats daemon, fast;
+		data_path_split_stats(control, route->slot, &daemon, &fast);
 		json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "id",
 						      route_config_of(route)->id, "slot", (int)route->slot,
-						      "legacy", by_path(&all, &fast, PHX_LEGACY), "modern",
-						      by_path(&all, &fast, PHX_MODERN)));
+						      "legacy", by_path(&daemon, &fast, PHX_LEGACY), "modern",
+						      by_path(&daemon, &fast, PHX_MODERN)));
 	}
 	return list;
-}
-
-/* --- metrics -------------------------------------------------------------------------------------------- */
-
-static void family(struct buf *out, const char *name, const char *type, const char *help)
-{
-	buf_printf(out, "# HELP phoenix_%s %s\n# TYPE phoenix_%s %s\n", name, help, name, type);
-}
-
-void data_path_metrics(struct control *control, struct buf *out)
-{
-	struct dataplane_info info = {0};
-	struct phx_counters counters = {0};
-	if (control->plane) {
-		dataplane_info(control->plane, &info);
-		dataplane_counters(control->plane, &counters);
-	}
-	family(out, "xdp_attached", "gauge",
-	       "1 for the mode in which the fast path is attached to an interface.");
-	for (size_t i = 0; i < info.interface_count; i++) {
-		for (unsigned mode = DATAPLANE_NATIVE; mode <= DATAPLANE_GENERIC; mode++)
-			buf_printf(out, "phoenix_xdp_attached{interface=\"%s\",mode=\"%s\"} %d\n",
-				   info.interfaces[i].name, dataplane_mode_word((enum dataplane_mode)mode),
-				   info.interfaces[i].mode == mode);
-	}
-	family(out, "xdp_verdicts_total", "counter", "Packets by what the fast path did with them.");
-	for (unsigned i = 0; control->plane && i < PHX_VERDICT_COUNT; i++)
-		buf_printf(out, "phoenix_xdp_verdicts_total{verdict=\"%s\"} %" PRIu64 "\n",
-			   dataplane_verdict_word(i), dataplane_verdict_count(&counters, i));
-	family(out, "xdp_handovers_total", "counter",
-	       "Requests and connections left to the daemon, by reason.");
-	for (unsigned i = 1; control->plane && i < PHX_REASON_COUNT; i++)
-		buf_printf(out, "phoenix_xdp_handovers_total{reason=\"%s\"} %" PRIu64 "\n",
-			   dataplane_reason_word(i), dataplane_reason_count(&counters, i));
-	family(out, "xdp_flows", "gauge", "Client connections that the fast path serves.");
-	buf_printf(out, "phoenix_xdp_flows %u\n", info.flows);
-	family(out, "kill_switch", "gauge", "1 while every request is sent to legacy.");
-	buf_printf(out, "phoenix_kill_switch %d\n", policy_is_killed(&control->policy));
-	family(out, "xdp_forced_legacy_total", "counter",
-	       "Requests that the kill switch or the dead-man sent to legacy on the fast path.");
-	buf_printf(out, "phoenix_xdp_forced_legacy_total %" PRIu64 "\n", (uint64_t)counters.forced_legacy);
-	family(out, "ring_dropped_total", "counter",
-	       "Records of sampled exchanges that found no room in the ring.");
-	buf_printf(out, "phoenix_ring_dropped_total %" PRIu64 "\n", (uint64_t)counters.ring_dropped);
 }

@@ -24,12 +24,14 @@ void data_path_close(struct control *control);
 /* Sums of both paths, and the NIC path's part of them. */
 void data_path_stats(struct control *control, struct gateway_stats *out);
 void data_path_fast_stats(struct control *control, uint32_t slot, struct gateway_route_stats *out);
+/* Each path's own counters: none is a difference, so none ever goes back. */
+void data_path_split_stats(struct control *control, uint32_t slot, struct gateway_route_stats *daemon,
+			   struct gateway_route_stats *fast);
 /* "xdp" while the fast path takes requests, else "daemon". */
 const char *data_path_word(struct control *control);
 /* The part "xdp" of GET /admin/datapath. */
 json_t *data_path_json(struct control *control);
 /* Requests by route, side and path. */
 json_t *data_path_routes_json(struct control *control);
-void data_path_metrics(struct control *control, struct buf *out);
 
 #endif

@@ -12,6 +12,7 @@
  */
 #include "base/log.h"
 #include "control/control.h"
+#include "control/metrics.h"
 #include "control/value.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ static int mount_new(struct control *control, struct route_target *target, struc
 static void unmount(struct control *control, struct route *route)
 {
 	uint32_t slot = route->slot;
+	metrics_retire(control, route);
 	if (route->series && control->series_count)
 		control->series_count--;
 	traffic_unmount(&control->engine.traffic, slot);
