@@ -32,7 +32,7 @@ TEST(the_first_reading_counts_from_nothing)
 	struct series *series = series_create(true);
 	add(series, 100, counted(40, 10, 2));
 	add(series, 101, counted(40, 30, 2));
-	json_t *points = series_to_json(series);
+	json_t *points = series_to_json(series, 0);
 	CHECK_INT(json_array_size(points), 2);
 	CHECK_INT(number(points, 0, "legacy_rps"), 40);
 	CHECK_INT(number(points, 0, "modern_rps"), 10);
@@ -53,7 +53,7 @@ TEST(what_an_earlier_daemon_served_came_at_no_rate)
 	CHECK(series_recent(series, PHX_LEGACY).rps == 0);
 	CHECK(series_recent(series, PHX_LEGACY).p99_ms < 0);
 	add(series, 102, counted(5000040, 1000002, 78));
-	json_t *points = series_to_json(series);
+	json_t *points = series_to_json(series, 0);
 	CHECK_INT(json_array_size(points), 1);
 	CHECK_INT(number(points, 0, "legacy_rps"), 20);
 	CHECK_INT(number(points, 0, "modern_rps"), 1);
@@ -72,7 +72,7 @@ TEST(recent_is_of_the_last_ten_to_twenty_seconds)
 	add(series, 161, counted(3500, 0, 0));
 	double rps = series_recent(series, PHX_LEGACY).rps;
 	CHECK_MSG(rps >= 25 && rps <= 50, "500 requests in 10 to 20 s are %g a second", rps);
-	json_t *points = series_to_json(series);
+	json_t *points = series_to_json(series, 0);
 	CHECK_INT(json_array_size(points), 0);
 	json_decref(points);
 	series_destroy(series);
@@ -83,7 +83,7 @@ TEST(the_oldest_points_go)
 	struct series *series = series_create(true);
 	for (uint64_t second = 1; second <= SERIES_POINTS + 5; second++)
 		add(series, second, counted(second * second, 0, 0));
-	json_t *points = series_to_json(series);
+	json_t *points = series_to_json(series, 0);
 	CHECK_INT(json_array_size(points), SERIES_POINTS);
 	/* The point of second n counts n^2 - (n - 1)^2. */
 	CHECK_INT(number(points, 0, "legacy_rps"), 2 * 6 - 1);
