@@ -8,6 +8,9 @@
 # kept from doing so by a policy-rc.d that exists for as long as apt-get runs; one that was there before is
 # left alone.
 #
+# The group test also takes the two npm packages of tests/browser (exact versions, from its lock file): only for
+# the tests of the web page, which say so and fail when the packages are not there.
+#
 # Exit: 0 everything is there · 1 something is missing and cannot be installed from here · 2 usage.
 set -euo pipefail
 
@@ -73,26 +76,28 @@ block_service_starts() {
 	chmod 755 "$policy"
 }
 
-main() {
-	local -a groups=("$@") missing
-	local group line
-	[[ $# -gt 0 ]] || groups=(build)
-	for group in "${groups[@]}"; do
-		if ! awk -v g="$group" '$1 == g {found = 1} END {exit !found}' "$list"; then
-			say "there is no group '$group'"
-			usage
-		fi
-	done
-	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-		say "this is not a Debian system (no dpkg-query, no apt-get), so nothing was checked or" \
-			"installed. Install what these Debian packages hold, then run the build itself (make):"
-		packages all "${groups[@]}" | paste -sd' ' >&2
-		exit 1
+# Says what it could not do and goes on: a machine without npm's registry can still run everything else.
+npm_packages() {
+	local folder=$here/../tests/browser
+	local mark=$folder/node_modules/.installed-from
+	cmp -s "$folder/package-lock.json" "$mark" && return 0
+	say "installing tests/browser's packages from npm: $(grep -oE '"(axe|playwright)-core": "[^"]*"' \
+		"$folder/package.json" | tr -d '"' | paste -sd, | sed 's/,/, /g')"
+	if ! npm ci --prefix "$folder" --prefer-offline --no-audit --no-fund --ignore-scripts --loglevel=error; then
+		say "npm could not install them; its message is above. The tests of the web page (browser/*) will" \
+			"fail until this has worked: npm ci --prefix tests/browser"
+		return 0
 	fi
-	mapfile -t missing < <(packages missing "${groups[@]}")
+	cp "$folder/package-lock.json" "$mark"
+}
+
+debian_packages() { # GROUP...
+	local -a missing
+	local line
+	mapfile -t missing < <(packages missing "$@")
 	if [[ ${#missing[@]} -eq 0 ]]; then
 		remove_policy # a killed run may have left it, and services would never start again
-		exit 0
+		return 0
 	fi
 
 	line="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
@@ -111,11 +116,33 @@ main() {
 		printf '  %s\n' "$line" >&2
 		exit 1
 	fi
-	mapfile -t missing < <(packages missing "${groups[@]}")
+	mapfile -t missing < <(packages missing "$@")
 	if [[ ${#missing[@]} -gt 0 ]]; then
 		say "apt-get reported success, but still missing: ${missing[*]} (tools/packages.txt says how" \
 			"each is recognised)"
 		exit 1
+	fi
+}
+
+main() {
+	local -a groups=("$@")
+	local group
+	[[ $# -gt 0 ]] || groups=(build)
+	for group in "${groups[@]}"; do
+		if ! awk -v g="$group" '$1 == g {found = 1} END {exit !found}' "$list"; then
+			say "there is no group '$group'"
+			usage
+		fi
+	done
+	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+		say "this is not a Debian system (no dpkg-query, no apt-get), so nothing was checked or" \
+			"installed. Install what these Debian packages hold, then run the build itself (make):"
+		packages all "${groups[@]}" | paste -sd' ' >&2
+		exit 1
+	fi
+	debian_packages "${groups[@]}"
+	if [[ " ${groups[*]} " == *" test "* ]]; then
+		npm_packages
 	fi
 }
 

@@ -3,15 +3,15 @@
 // The page: which view is shown (the address's #…), the stream that keeps it fresh, the keys. Everything shown
 // comes from GET /admin/status and the event stream; the page is never loaded again. A stream that was cut is
 // taken up after the last event that was seen.
-import {born, ageMs, forgetEvents, model, takeEvent, takeStatus} from "./model.js";
-import {get, readStream, tokens} from "./daemon.js";
+import {ageMs, born, forgetEvents, model, takeEvent, takeRoute, takeStatus} from "./model.js";
+import {get, readStream, routePath, tokens} from "./daemon.js";
 import {close as closeDialog, help, isOpen} from "./dialogs.js";
 import {announce, byId, setAttribute, setHidden, setText} from "./dom.js";
 import {migrationView, migrationsView} from "./migrations.js";
 import {overview} from "./overview.js";
 import {routeView} from "./route.js";
-import {span, stateOf} from "./text.js";
-import {rollBack, whyNot} from "./verbs.js";
+import {moment, span, stateOf} from "./text.js";
+import {confirmKill, rollBack, whyNot} from "./verbs.js";
 
 const EVENTS_AT_FIRST = 100;
 const RETRY_MS = 1000;
@@ -37,6 +37,7 @@ function viewOf(hash) {
 
 function show() {
   closeDialog();
+  byId("notice").hidden = true;
   if (view && view.leave) view.leave();
   view = viewOf(location.hash);
   byId("view").replaceChildren(view.node);
@@ -60,6 +61,10 @@ function drawFrame() {
   const why = whyNot();
   setAttribute(byId("roll-back"), "aria-disabled", why ? "true" : null);
   setText(byId("who"), model.you && model.you.name ? `${model.you.name} (${model.you.role})` : "");
+  const kill = status.kill_switch || {};
+  setHidden(byId("killed"), !kill.on);
+  if (kill.on)
+    setText(byId("killed-text"), `Kill switch: every request goes to legacy and nothing is mirrored, since ${moment(kill.since)}${kill.by ? `, by ${kill.by}` : ""}${kill.reason ? `: ${kill.reason}` : ""}. The weights below are not in force.`);
   const troubles = [];
   if (status.config && status.config.last_reload_successful === false)
     troubles.push(`The last reload failed and the old configuration runs on: ${status.config.last_reload_error || "see the log"}`);
@@ -105,12 +110,27 @@ function speak(event) {
   if (state && event.route) spoken.set(event.route, state);
 }
 
+// With many routes the status comes seldom: the routes that events name are asked for at once.
+const ROUTES_MANY = 500, ROUTES_ASKED_MAX = 10;
+const named = new Set();
+
+async function askNamed() {
+  const ids = [...named].slice(0, ROUTES_ASKED_MAX);
+  named.clear();
+  for (const id of ids) await get(routePath(id)).then(takeRoute, () => {});
+  draw();
+}
+
 function onBlock(type, json) {
   if (type === "status") {
     takeStatus(json);
     draw();
   } else if (takeEvent(json)) {
     speak(json);
+    if (model.routes.size > ROUTES_MANY && model.routes.has(json.route)) {
+      if (!named.size) setTimeout(askNamed, 200);
+      named.add(json.route);
+    }
     if (view) view.update();
   }
 }
@@ -229,6 +249,7 @@ byId("theme").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTheme);
 byId("roll-back").addEventListener("click", () => rollBack(view.route && view.route()));
+byId("kill-end").addEventListener("click", () => confirmKill(false));
 byId("help").addEventListener("click", () => help(shortcuts));
 byId("notice-close").addEventListener("click", () => { byId("notice").hidden = true; });
 byId("skip").addEventListener("click", (event) => {

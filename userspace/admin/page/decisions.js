@@ -45,35 +45,34 @@ function item(d) {
       h("details", {class: "inner"}, h("summary", {text: "Evidence"}), evidence(d))));
 }
 
-// The rungs of the ladder: [{weight, state, evidence}], from 0 to 1, with the present weight among them.
+const same = (a, b) => Math.abs(a - b) < 1e-9;
+
+// The rungs of the ladder, from 0 to 1: [{weight, state, decision}]; the present weight and the one that was rolled
+// back from are among them, also when somebody set them by hand.
 export function rungsOf(route, decisions) {
   const step = ((route.config || {}).arbiter || {}).step;
   const weight = (route.weight || {}).wanted || 0;
   if (!isNumber(step) || step <= 0) return [];
-  const weights = [0];
-  for (let i = 1; i * step < 1 - 1e-9; i++) weights.push(Math.round(i * step * 10000) / 10000);
-  weights.push(1);
-  if (!weights.some((w) => Math.abs(w - weight) < 1e-9)) weights.push(weight);
-  weights.sort((a, b) => a - b);
   // Of this attempt only: what came before the last beginning is another story.
   let from = 0;
   decisions.forEach((d, i) => { if (d.action === "retry" || d.action === "start") from = i; });
-  const left = new Map();
+  const left = [];
   let fell = null;
   for (const d of decisions.slice(from)) {
     if (d.action === "rollback") fell = d;
-    else if (d.action === "promote" || d.action === "complete") left.set(d.weight_old, d);
+    else if (d.action === "promote" || d.action === "complete") left.unshift(d);
   }
+  if (route.state !== "rolled_back") fell = null;
+  const weights = [0];
+  for (let i = 1; i * step < 1 - 1e-9; i++) weights.push(Math.round(i * step * 10000) / 10000);
+  weights.push(1);
+  for (const other of [weight, fell ? fell.weight_old : 0]) if (!weights.some((w) => same(w, other))) weights.push(other);
+  weights.sort((a, b) => a - b);
   const next = route.next_step ? route.next_step.weight : null;
   return weights.map((w) => {
-    const d = [...left].find(([old]) => Math.abs(old - w) < 1e-9);
-    const here = Math.abs(w - weight) < 1e-9;
-    const failed = fell && Math.abs(fell.weight_old - w) < 1e-9 && route.state === "rolled_back";
-    return {
-      weight: w,
-      state: failed ? "failed" : here ? "here" : w < weight ? "done" : isNumber(next) && Math.abs(next - w) < 1e-9 ? "next" : "",
-      decision: failed ? fell : d ? d[1] : null,
-    };
+    const failed = fell && same(fell.weight_old, w);
+    const state = failed ? "failed" : same(w, weight) ? "here" : w < weight ? "done" : isNumber(next) && same(next, w) ? "next" : "";
+    return {weight: w, state, decision: failed ? fell : left.find((d) => same(d.weight_old, w)) || null};
   });
 }
 

@@ -12,9 +12,9 @@ export function close() {
   if (current) current.close();
 }
 
-// {title, body: nodes, confirm: label, danger, run: async () => …, first: the node to focus}
+// {title, body: nodes, confirm: label, danger, run: async () => …, first: the node to focus, also: more buttons}
 // `run` may throw: its message is shown. Without `confirm` there is only "Close".
-export function open({title, body, confirm, danger, run, first}) {
+export function open({title, body, confirm, danger, run, first, also}) {
   close();
   const back = document.activeElement;
   const outcome = h("p", {class: "outcome bad", role: "alert"});
@@ -24,7 +24,7 @@ export function open({title, body, confirm, danger, run, first}) {
     h("h2", {id: "dialog-title", text: title}),
     h("div", {class: "dialog-body"}, body),
     outcome,
-    h("div", {class: "dialog-buttons"}, act, cancel));
+    h("div", {class: "dialog-buttons"}, act, cancel, also));
   const dialog = h("dialog", {"aria-labelledby": "dialog-title"}, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

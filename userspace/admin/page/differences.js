@@ -28,7 +28,7 @@ const textOf = (value) => (value === undefined || value === null || value === ""
 function half(side, status, value, other, body, otherBody) {
   const mine = textOf(value);
   return h("div", {class: `half half-${side}`},
-    h("h5", {text: isNumber(status) ? `${side} · ${status}` : side}),
+    h("p", {class: "half-title", text: isNumber(status) ? `${side} · ${status}` : side}),
     h("pre", {class: "value"}, mine === null ? h("span", {class: "absent", text: "(absent)"}) : marked(mine, textOf(other) || "")),
     body ? h("pre", {class: "body"}, marked(String(body), String(otherBody || ""))) : null);
 }
@@ -132,7 +132,7 @@ export function differences(id) {
     const list = listNow();
     const why = whyNot();
     setHidden(ignored, !list.length);
-    redraw(ignored, `${list.join("\n")} ${why}`, () => [h("h4", {text: "Ignored: these do not count"}), h("ul", {class: "chips"}, list.map((pointer) =>
+    redraw(ignored, `${list.join("\n")} ${why}`, () => [h("h3", {text: "Ignored: these do not count"}), h("ul", {class: "chips"}, list.map((pointer) =>
       h("li", {class: "chip"}, h("code", {class: "struck", text: pointer}), h("button", {type: "button", class: "chip-button", "aria-label": `Count ${pointer} again`,
         "aria-disabled": why ? "true" : null, text: "×",
         onclick: () => why ? tell(`Ignore: ${why}`, true) : confirmIgnore(list.filter((p) => p !== pointer), `Count ${pointer} again?`, "What differs there counts as a difference from now on.")}))))]);
@@ -142,7 +142,7 @@ export function differences(id) {
     const n = json.noise || {}, places = n.places || [];
     setHidden(noise, !places.length);
     redraw(noise, JSON.stringify([n.differing, places, whyNot()]), () => [
-      h("h4", {text: "Noise: where legacy disagrees with itself"}),
+      h("h3", {text: "Noise: where legacy disagrees with itself"}),
       h("p", {class: "muted", text: `Legacy was asked twice ${plural(n.samples, "time")}; ${count(n.differing)} of the answers differed from each other. What differs there says nothing about modern.`}),
       h("ul", {class: "noise-places"}, places.map((p) => h("li", {}, h("span", {class: "group-count", text: `${count(p.count)}×`}), h("code", {class: "struck", text: p.pointer || "(whole answer)"}),
         h("span", {class: "muted", text: ` ${p.kind}${p.ignored ? ", ignored" : p.proposed ? ", proposed to ignore" : ""}`}),

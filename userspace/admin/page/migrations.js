@@ -88,8 +88,8 @@ function failing(cases) {
     return h("div", {class: "example"}, h("p", {class: "example-what"}, i === 0 ? h("strong", {text: "The smallest: "}) : null,
       h("code", {text: `${request.method || "GET"} ${request.path || ""}`}), h("span", {class: "muted", text: ` differs at ${why.pointer || "(whole answer)"} (${why.kind || "?"})`})),
     h("div", {class: "halves"},
-      h("div", {class: "half half-legacy"}, h("h5", {text: "legacy"}), h("pre", {class: "value", text: why.legacy === null || why.legacy === undefined ? "(absent)" : pretty(why.legacy)})),
-      h("div", {class: "half half-modern"}, h("h5", {text: "modern"}), h("pre", {class: "value", text: why.modern === null || why.modern === undefined ? "(absent)" : pretty(why.modern)}))),
+      h("div", {class: "half half-legacy"}, h("p", {class: "half-title", text: "legacy"}), h("pre", {class: "value", text: why.legacy === null || why.legacy === undefined ? "(absent)" : pretty(why.legacy)})),
+      h("div", {class: "half half-modern"}, h("p", {class: "half-title", text: "modern"}), h("pre", {class: "value", text: why.modern === null || why.modern === undefined ? "(absent)" : pretty(why.modern)}))),
     request.body !== undefined ? h("pre", {class: "body", text: pretty(request.body)}) : null,
     h("p", {class: "muted small"}, "As a case for the next spec's verify: ", h("code", {text: entry.file || "?"})));
   });

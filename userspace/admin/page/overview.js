@@ -192,7 +192,7 @@ export function overview() {
       const status = model.status || {}, all = [...model.routes.values()];
       setText(headline, status.headline || "…");
       const speaker = all.find((route) => route.headline === status.headline);
-      headline.dataset.state = speaker ? speaker.state : "idle";
+      headline.dataset.state = speaker ? speaker.state : (status.kill_switch || {}).on ? "rolled_back" : "idle";
       setHidden(speaks, !speaker || all.length < 2);
       if (speaker) {
         const more = detailOf(speaker) || stateOf(speaker.state).means;

@@ -7,7 +7,6 @@ import {open} from "./dialogs.js";
 import {model, onModern, takeRoute} from "./model.js";
 import {isNumber, percent, plural, rate} from "./text.js";
 
-// The role that each needs; a viewer may only look.
 const VERBS = {
   start: {label: "Start", done: "started", says: (r) => `${r.id} begins to mirror: copies of its requests go to modern and the answers are compared. No user is moved yet.`},
   pause: {label: "Pause", done: "paused", says: (r) => `The share of ${r.id} stays at ${percent(r.weight.wanted)} until somebody resumes it. Traffic goes on as it is.`},
@@ -99,6 +98,7 @@ export function confirmRollback(routes) {
     body: [choice, h("p", {text: "Legacy answers every request from the next one on. It stays so until somebody retries."}), reason.node],
     confirm: label(),
     danger: true,
+    also: routes.length > 1 ? h("button", {type: "button", class: "danger-outline", text: "Everything (kill switch)…", onclick: () => confirmKill(true)}) : null,
     run: async () => {
       const failed = [];
       for (const route of chosen()) {
@@ -132,6 +132,28 @@ export function rollBack(route) {
   const routes = onModern();
   if (routes.length) confirmRollback(routes.sort((a, b) => (a.state === "complete") - (b.state === "complete")).slice(0, 200));
   else tell("Nothing to roll back: no route has users on modern.");
+}
+
+// The kill switch of the whole gateway: it passes every weight over, and ending it puts them in force again.
+export function confirmKill(on) {
+  const why = whyNot();
+  if (why) {
+    tell(`Kill switch: ${why}`, true);
+    return;
+  }
+  const reason = reasonField();
+  const moving = onModern();
+  open({
+    title: on ? "Send everything to legacy?" : "Put the weights in force again?",
+    body: [h("p", {text: on ? "The kill switch: every request of every route goes to legacy from the next one on, whatever the weights say, and nothing is mirrored. It also works while this daemon hangs: phoenixctl kill-switch on."
+      : `The kill switch ends: every route has its own weight again; ${plural(moving.length, "route")} of ${plural(model.routes.size, "route")} ${moving.length === 1 ? "has" : "have"} users on modern then.`}), reason.node],
+    confirm: on ? "Everything to legacy" : "Weights in force",
+    danger: true,
+    run: async () => {
+      const {json} = await ask("POST", "/admin/kill-switch", reason.get() ? {on, reason: reason.get()} : {on});
+      tell(json && json.on ? "Kill switch on: every request goes to legacy." : "Kill switch off: the weights are in force again.");
+    },
+  });
 }
 
 export function confirmWeight(route) {
