@@ -55,7 +55,7 @@ export async function setup() {
     make("rolled_back", {min_samples: 900}),
     make("complete", {min_samples: 20, step: 0.5}),
   ]).start();
-  new Clients(gateway, Object.keys(HEADLINES).map((id) => `/${id}/#`), 120);
+  new Clients(gateway, Object.keys(HEADLINES).map((id) => `/${id}/#`), 80);
   await gateway.post("/admin/migrations", await deploying(legacy));
   for (const [id, weight] of [["migrating", 0.3], ["paused", 0.2]]) await gateway.post(`/admin/routes/${id}/weight`, {weight, reason: "for the picture"});
   await gateway.post("/admin/routes/paused/pause", {reason: "lunch"});
