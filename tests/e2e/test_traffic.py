@@ -394,8 +394,8 @@ def test_a_route_filters_a_document(env):
 
 
 @table([("no-source", ["--from", "nowhere"], 2), ("no-file", ["--from", "har"], 2), ("no-route", ["--from", "samples"], 2),
-        ("missing-file", ["--from", "har", "/nonexistent.har"], 1), ("export", ["--from", "har", "x", "--export", "jmeter"], 2),
-        ("unknown-route", ["--from", "route", "--route", "nope"], 1), ("rate", ["--from", "har", "x", "--rate", "-1"], 2)])
+        ("missing-file", ["--from", "har", "/nonexistent.har"], 2), ("export", ["--from", "har", "x", "--export", "jmeter"], 2),
+        ("unknown-route", ["--from", "route", "--route", "nope"], 2), ("rate", ["--from", "har", "x", "--rate", "-1"], 2)])
 def test_generate_says_what_is_wrong(env, row):
     out, err = ctl(env, "traffic", "generate", *row[1], expect=row[2])
     check(err and not out, out, err)
