@@ -137,6 +137,74 @@ TEST(every_command_is_in_the_help)
 	buf_fini(&help);
 }
 
+/* The word with two letters in its middle changed places; false when that changes nothing or it is too short.
+ */
+static bool slip(const char *word, size_t len, char out[64])
+{
+	size_t i = len / 2;
+	if (len < 4 || len > 60 || word[i] == word[i - 1])
+		return false;
+	snprintf(out, 64, "%.*s", (int)len, word);
+	out[i] = word[i - 1];
+	out[i - 1] = word[i];
+	return true;
+}
+
+static void misspelt(const char *text, const char *right, size_t len)
+{
+	struct ctl_line line;
+	struct buf why = {0};
+	char says[96];
+	int status = parse(text, &line, &why);
+	snprintf(says, sizeof(says), "did you mean \"%.*s\"?", (int)len, right);
+	CHECK_MSG(status == CTL_USAGE && strstr(buf_cstr(&why), says), "phoenixctl %s: %d, %s", text, status,
+		  buf_cstr(&why));
+	buf_fini(&why);
+}
+
+TEST(every_word_that_can_be_typed_is_proposed_for_a_slip)
+{
+	size_t count = 0;
+	for (const struct ctl_command *command = ctl_commands; command->words; command++) {
+		char text[256], wrong[64];
+		const char *space = strchr(command->words, ' ');
+		size_t first = space ? (size_t)(space - command->words) : strlen(command->words);
+		if (ctl_command_is_hidden(command))
+			continue;
+		if (slip(command->words, first, wrong)) {
+			snprintf(text, sizeof(text), "%s%s", wrong, command->words + first);
+			misspelt(text, command->words, first);
+			count++;
+		}
+		if (space && slip(space + 1, strlen(space + 1), wrong)) {
+			snprintf(text, sizeof(text), "%.*s %s x", (int)first, command->words, wrong);
+			misspelt(text, space + 1, strlen(space + 1));
+			count++;
+		}
+		for (size_t i = 0; i < OPTION_COUNT; i++) {
+			const struct option_row *row = &ctl_options[i];
+			char right[64];
+			if (!((command->options | OPTIONS_ALWAYS) & (UINT64_C(1) << i)))
+				continue;
+			snprintf(right, sizeof(right), "--%s", row->word);
+			if (slip(row->word, strlen(row->word), wrong)) {
+				snprintf(text, sizeof(text), "%s --%s", command->words, wrong);
+				misspelt(text, right, strlen(right));
+				count++;
+			}
+			struct slice rest =
+				slice_str(row->value && strchr(row->value, '|') ? row->value : NULL);
+			for (struct slice word; slice_split(&rest, '|', &word); count++) {
+				if (!slip(word.ptr, word.len, wrong))
+					continue;
+				snprintf(text, sizeof(text), "%s --%s %s", command->words, row->word, wrong);
+				misspelt(text, word.ptr, word.len);
+			}
+		}
+	}
+	CHECK_MSG(count > 200, "%zu", count);
+}
+
 /* What is offered for the last word, as "a b c". */
 static const char *completed(const char *text, struct buf *out)
 {

@@ -71,7 +71,7 @@ static size_t distinct_words(const char *first, size_t at, char words[WORDS_MAX]
 	return count;
 }
 
-static int unknown_command(const char *const *words, size_t count, struct buf *why)
+int ctl_unknown_command(const char *const *words, size_t count, struct buf *why)
 {
 	char known[WORDS_MAX][32];
 	const char *list[WORDS_MAX + 1];
@@ -132,6 +132,13 @@ static int check_line(struct ctl_line *line, struct buf *why)
 			   command->arguments);
 		return CTL_USAGE;
 	}
+	char seconds[WORDS_MAX][32];
+	if (line->argument_count > max && !strchr(command->words, ' ') &&
+	    distinct_words(command->words, 1, seconds)) {
+		/* "decisions relpay FILE": a command of two words was more likely meant. */
+		const char *words[] = {command->words, line->arguments[0]};
+		return ctl_unknown_command(words, 2, why);
+	}
 	if (line->argument_count > max) {
 		buf_printf(why, "%s is one argument too many: phoenixctl %s%s%s",
 			   quote(slice_str(line->arguments[max])).text, command->words,
@@ -177,7 +184,7 @@ int ctl_line_parse(int argc, char **argv, struct ctl_line *line, struct buf *why
 			line->arguments[line->argument_count++] = words[0]; /* "route --help" */
 			return CTL_DONE;
 		}
-		return unknown_command(words, count, why);
+		return ctl_unknown_command(words, count, why);
 	}
 	for (size_t i = used; i < count; i++)
 		line->arguments[line->argument_count++] = words[i];

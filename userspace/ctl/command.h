@@ -120,6 +120,9 @@ const struct ctl_command *ctl_command_find(const char *const *words, size_t coun
 /* A command that only programs call: its first word begins with "_". */
 bool ctl_command_is_hidden(const struct ctl_command *command);
 
+/* CTL_USAGE, with what is wrong with these words and the nearest right ones in `why`. */
+int ctl_unknown_command(const char *const *words, size_t count, struct buf *why);
+
 /* `width` is in columns. */
 void ctl_help(size_t width, struct buf *out);
 void ctl_help_command(const struct ctl_command *command, size_t width, struct buf *out);

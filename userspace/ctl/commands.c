@@ -188,8 +188,10 @@ int run_help(struct ctl *ctl, const struct ctl_line *line)
 				return talk_write(ctl, &out);
 			}
 		}
-		talk_error(ctl, "there is no command %s; \"phoenixctl help\" lists them",
-			   quote(slice_str(line->arguments[0])).text);
+		ctl_unknown_command(line->arguments, line->argument_count, &out);
+		talk_error(ctl, "%s", buf_cstr(&out));
+		talk_note(ctl, "\"phoenixctl help\" lists the commands");
+		buf_fini(&out);
 		return CTL_USAGE;
 	}
 	return talk_write(ctl, &out);

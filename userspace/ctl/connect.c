@@ -3,7 +3,6 @@
 #include "ctl/parse.h"
 #include "ctl/talk.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #define DEFAULT_ADMIN	"unix:/run/phoenix/admin.sock"
@@ -20,8 +19,7 @@ static int find_token(const struct ctl *ctl, const struct ctl_line *line, struct
 		return CTL_DONE;
 	int rc = path ? talk_read_text(path, TOKEN_BYTES_MAX, &text) : 0;
 	if (rc < 0) {
-		talk_error(ctl, "cannot read the token file %s: %s", path,
-			   rc == -EFBIG ? "it is too long for a token" : strerror(-rc));
+		talk_unreadable(ctl, path, rc, TOKEN_BYTES_MAX);
 		buf_fini(&text);
 		return CTL_USAGE;
 	}

@@ -266,7 +266,7 @@ int run_diff_show(struct ctl *ctl, const struct ctl_line *line)
 	if (wanted && json_array_size(chosen) == 0) {
 		talk_error(ctl, "there is no group %s; \"phoenixctl diff ls %s\" lists them",
 			   quote(slice_str(wanted)).text, line->arguments[0]);
-		status = CTL_FAILED;
+		status = CTL_USAGE;
 	} else if (ctl->json) {
 		json_object_set(answer, "groups", chosen);
 		status = talk_json(ctl, answer);
@@ -382,6 +382,8 @@ int run_diff_ignore(struct ctl *ctl, const struct ctl_line *line)
 	}
 	if (status && answer.message.len)
 		talk_error(ctl, "ignore list of %s: %s", line->arguments[0], buf_cstr(&answer.message));
+	if (answer.status == 404)
+		status = talk_unknown_id(ctl, "/admin/routes/", line->arguments[0]);
 	answer_fini(&answer);
 	free(read);
 	free(write);

@@ -6,6 +6,8 @@
 #include "ctl/talk.h"
 #include "ctl/screen.h"
 #include "config.h"
+#include "config_report.h"
+#include "config_value.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -282,8 +284,30 @@ static void trace_row(struct buf *out, const struct ctl *ctl, const char *name, 
 	buf_append_char(out, '\n');
 }
 
+/* A method that nobody knows may be one; one that is nearly known is a slip. CTL_DONE or CTL_USAGE. */
+static int check_traced(const struct ctl *ctl, const char *method, const char *url)
+{
+	struct buf hint = {0};
+	bool known = false;
+
+	for (const char *const *word = config_method_words; *word; word++)
+		known = known || strcmp(*word, method) == 0;
+	if (!known && option_suggest(method, config_method_words, "", &hint)) {
+		talk_error(ctl, "unknown method %s%s", quote(slice_str(method)).text, buf_cstr(&hint));
+		buf_fini(&hint);
+		return CTL_USAGE;
+	}
+	if (url[0] == '/' || strncasecmp(url, "http://", 7) == 0)
+		return CTL_DONE;
+	talk_error(ctl, "URL %s is neither a path (/users/7) nor http://host/path",
+		   quote(slice_str(url)).text);
+	return CTL_USAGE;
+}
+
 int run_trace(struct ctl *ctl, const struct ctl_line *line)
 {
+	if (check_traced(ctl, line->arguments[0], line->arguments[1]))
+		return CTL_USAGE;
 	char *method = curl_easy_escape(NULL, line->arguments[0], (int)strlen(line->arguments[0]));
 	char *url = curl_easy_escape(NULL, line->arguments[1], (int)strlen(line->arguments[1]));
 	struct buf path = {0}, out = {0};

@@ -147,11 +147,7 @@ static const struct known {
 	{"/admin/migrations/", "/admin/migrations", "migrations", "migration ls", "migrations"},
 };
 
-/*
- * After a 404: when the id is none of those there are, the nearest one, and CTL_USAGE: what was typed is
- * wrong. A 404 for another reason stays a failure.
- */
-static int explain_unknown(const struct ctl *ctl, const char *path, const char *id)
+int talk_unknown_id(const struct ctl *ctl, const char *path, const char *id)
 {
 	const struct known *known = known_things;
 	struct answer answer;
@@ -201,7 +197,7 @@ int talk_route(const struct ctl *ctl, const char *what, const char *method, cons
 		format_clean(&name, route);
 		talk_error(ctl, "%s %s: %s", what, buf_cstr(&name), buf_cstr(&answer.message));
 		if (answer.status == 404)
-			status = explain_unknown(ctl, format, route);
+			status = talk_unknown_id(ctl, format, route);
 		buf_fini(&name);
 	} else if (out) {
 		*out = answer.json ? json_incref(answer.json) : json_null();

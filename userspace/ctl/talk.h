@@ -59,6 +59,11 @@ int talk_request(const struct ctl *ctl, const char *what, const char *method, co
  * of is met with the nearest one there is, and CTL_USAGE. */
 int talk_route(const struct ctl *ctl, const char *what, const char *method, const char *format,
 	       const char *route, const json_t *body, json_t **out);
+/*
+ * After a 404 to a path below /admin/routes/ or /admin/migrations/: when the id is none of those there are,
+ * notes the nearest one, and CTL_USAGE: what was typed is wrong. A 404 for another reason stays a failure.
+ */
+int talk_unknown_id(const struct ctl *ctl, const char *path, const char *id);
 /* Appends a file's text, or stdin's for "-", to `text`. 0; -EFBIG when it is over max_bytes; -errno. */
 int talk_read_text(const char *path, size_t max_bytes, struct buf *text);
 /* Appends '; did you mean "NAME"?' when the folder of a file that is not there has one of nearly that name.

@@ -118,13 +118,16 @@ static int read_line(struct generation *g, struct plan_options *options)
 	g->route_id = line->options[OPTION_ROUTE];
 	g->out = line->options[OPTION_OUT];
 	g->k6 = line->options[OPTION_EXPORT] != NULL;
-	if (g->k6 && strcmp(line->options[OPTION_EXPORT], "k6") != 0)
-		buf_append_str(&why, "--export knows k6 only");
+	struct buf list = {0};
+	if (g->k6 && !option_check_words(line->options[OPTION_EXPORT], "k6", &list))
+		buf_printf(&why, "--export %s%s", quote(slice_str(line->options[OPTION_EXPORT])).text,
+			   buf_cstr(&list));
 	else if (sources[g->source].file && !g->file)
 		buf_printf(&why, "--from %s needs FILE, %s (- is stdin)", sources[g->source].word,
 			   sources[g->source].file);
 	else if (!sources[g->source].file && (g->file || !g->route_id))
 		buf_printf(&why, "--from %s needs --route ID, and no FILE", sources[g->source].word);
+	buf_fini(&list);
 	if (why.len)
 		return usage_error(g->ctl, &why);
 	options->unsafe = line->options[OPTION_UNSAFE] != NULL;

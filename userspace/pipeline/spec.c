@@ -384,6 +384,21 @@ static void read_route(struct report *report, struct tree *tree, struct spec *sp
 	buf_fini(&more);
 }
 
+/* Without a service the rest is not looked at; but its name may only be misspelt. */
+static void complain_about_service(struct report *report, const struct node *root, const struct node *service)
+{
+	static const char *const words[] = {"service", NULL};
+	for (const struct node *key = root->first; key && !service; key = key->next) {
+		if (report_suggest(key->key, words)) {
+			report_error(report, key->key_at, "unknown key %s; did you mean \"service\"?",
+				     quote(key->key).text);
+			return;
+		}
+	}
+	report_error(report, service ? service->at : root->at,
+		     "\"service\" must be an object with source and port");
+}
+
 static void read_spec(struct report *report, struct tree *tree, const char *base, struct spec *spec)
 {
 	struct report nothing = {.file = "defaults"};
@@ -397,8 +412,7 @@ static void read_spec(struct report *report, struct tree *tree, const char *base
 	report->no_memory |= !spec->document;
 	const struct node *service = node_find(tree->root, "service");
 	if (!service || service->kind != NODE_MAP)
-		report_error(report, service ? service->at : tree->root->at,
-			     "\"service\" must be an object with source and port");
+		complain_about_service(report, tree->root, service);
 	else
 		section_read(&reader, &spec_section, tree->root, defaults.root, &root, spec);
 	spec_check_source(report, service, base, spec);
