@@ -22,7 +22,8 @@ VERSION  := 0.1.0
 
 WARN     := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
             -Wpointer-arith -Wcast-align -Wno-unused-parameter
-CFLAGS   ?= -O2 -g
+CFLAGS   ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LDFLAGS  += -Wl,-z,relro,-z,now
 CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
 ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
 LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
@@ -56,7 +57,7 @@ UNIT     := $(patsubst tests/unit/%.c,$(O)/tests/%,$(wildcard tests/unit/test_*.
 # A whole build below make check, make demo: as many jobs as cores, quiet unless something is wrong.
 BUILD    := $(MAKE) -s --no-print-directory -j$(shell nproc)
 
-.PHONY: all help setup demo check unit lab bench man install clean
+.PHONY: all help setup demo check unit lab bench man completion install uninstall deb clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -128,7 +129,7 @@ demo: ## a whole migration on built-in services: FAULT=wrong-value|wrong-status|
 check: ## all tests, with everything they need
 	@tools/setup.sh build test
 	@echo "building with $(CC)"
-	@$(BUILD) all lab man
+	@$(BUILD) all lab man completion
 	@echo "building with sanitizers"
 	@$(BUILD) O=$(O)/asan SANITIZE=address,undefined all unit
 	@echo "building with clang"
@@ -151,11 +152,22 @@ bench: ## measure side by side with haproxy and nginx; writes $(O)/bench.json
 
 unit: $(UNIT) ## build the unit tests (run by `make check`)
 
-install: all ## install below DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/phoenix
-	install -m 755 $(O)/phoenixd $(DESTDIR)$(PREFIX)/sbin/
-	install -m 755 $(O)/phoenixctl $(O)/phoenix-traffic $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 LICENSE README.md tools/config/phoenix.json tools/config/phoenix.yaml $(DESTDIR)$(PREFIX)/share/doc/phoenix/
+completion: $(addprefix $(O)/completion/,bash zsh fish)
+
+$(O)/completion/%: $(O)/phoenixctl
+	@mkdir -p $(@D)
+	$(O)/phoenixctl completion $* > $@
+
+PLACES = O='$(O)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' MAN='$(MAN)'
+
+install: all man completion ## install below DESTDIR and PREFIX (/usr/local)
+	$(PLACES) tools/install.sh install
+
+uninstall: ## remove what `make install` brought; a changed configuration stays
+	$(PLACES) tools/install.sh uninstall
+
+deb: all man completion ## make a Debian package, $(O)/phoenix-gateway_VERSION_ARCH.deb
+	O='$(O)' VERSION='$(VERSION)' MAN='$(MAN)' tools/debian/build.sh
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 24

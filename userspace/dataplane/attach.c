@@ -366,6 +366,9 @@ static int attach_interface(struct dataplane *plane, struct dataplane_interface 
 	int err = attach_tc(plane, interface->ifindex, &what);
 	if (!err)
 		err = attach_xdp(plane, interface);
+	/* Known by its id, so that asking the device needs no CAP_SYS_ADMIN; a dispatcher has another one. */
+	if (!err)
+		interface->program = program_id(plane->programs.xdp, NULL);
 	plane_interface_ask(&plane->maps, interface);
 	enum dataplane_mode ignored_mode;
 	if (!err && device_program(interface->ifindex, &interface->program, &ignored_mode))
