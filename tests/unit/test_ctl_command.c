@@ -218,6 +218,7 @@ static const char *completed(const char *text, struct buf *out)
 	for (char *rest = keep, *word; (word = strsep(&rest, " "));)
 		words[count++] = word;
 	ctl_complete(&ctl, words, count, &lines);
+	client_close(ctl.client);
 	buf_reset(out);
 	for (struct slice rest = buf_slice(&lines), item; slice_split(&rest, '\n', &item);) {
 		const char *tab = item.len ? memchr(item.ptr, '\t', item.len) : NULL;

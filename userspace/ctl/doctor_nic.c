@@ -98,7 +98,7 @@ static int sysctl_number(const char *format, const char *name)
 static struct nlattr *attribute(char *at, const char *end, uint16_t type)
 {
 	while (at + sizeof(struct nlattr) <= end) {
-		struct nlattr *attr = (struct nlattr *)at;
+		struct nlattr *attr = (struct nlattr *)(void *)at;
 		if (attr->nla_len < sizeof(*attr) || at + attr->nla_len > end)
 			return NULL;
 		if ((attr->nla_type & NLA_TYPE_MASK) == type)
@@ -126,7 +126,7 @@ static char *ask_kernel(int fd, uint16_t family, uint8_t command, uint16_t type,
 	if (send(fd, &request, request.header.nlmsg_len, 0) < 0)
 		return NULL;
 	ssize_t n = recv(fd, buffer, size, 0);
-	struct nlmsghdr *header = (struct nlmsghdr *)buffer;
+	struct nlmsghdr *header = (struct nlmsghdr *)(void *)buffer;
 	if (n < (ssize_t)(NLMSG_HDRLEN + GENL_HDRLEN) || header->nlmsg_type != family ||
 	    header->nlmsg_len > (size_t)n)
 		return NULL;
@@ -176,27 +176,28 @@ struct interface {
 /* Whether the feature with this name ("rx-lro") is on. `request` names the interface. */
 static bool feature_is_on(int fd, struct ifreq *request, const char *name)
 {
-	struct {
-		struct ethtool_sset_info info;
-		uint32_t count;
-	} set = {.info = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1u << ETH_SS_FEATURES}};
+	/* The count comes behind the struct. */
+	_Alignas(struct ethtool_sset_info) char set[sizeof(struct ethtool_sset_info) + sizeof(uint32_t)] = "";
+	struct ethtool_sset_info *info = (void *)set;
 	bool on = false;
 
-	request->ifr_data = (char *)&set;
-	if (ioctl(fd, SIOCETHTOOL, request) < 0 || !set.info.sset_mask || set.count > FEATURES_MAX)
+	*info = (struct ethtool_sset_info){.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1u << ETH_SS_FEATURES};
+	request->ifr_data = set;
+	if (ioctl(fd, SIOCETHTOOL, request) < 0 || !info->sset_mask || info->data[0] > FEATURES_MAX)
 		return false;
-	size_t blocks = (set.count + 31) / 32;
-	struct ethtool_gstrings *names = calloc(1, sizeof(*names) + (size_t)set.count * ETH_GSTRING_LEN);
+	uint32_t count = info->data[0];
+	size_t blocks = (count + 31) / 32;
+	struct ethtool_gstrings *names = calloc(1, sizeof(*names) + (size_t)count * ETH_GSTRING_LEN);
 	struct ethtool_gfeatures *features =
 		calloc(1, sizeof(*features) + blocks * sizeof(features->features[0]));
 	if (names && features) {
-		*names = (struct ethtool_gstrings){ETHTOOL_GSTRINGS, ETH_SS_FEATURES, set.count};
+		*names = (struct ethtool_gstrings){ETHTOOL_GSTRINGS, ETH_SS_FEATURES, count};
 		*features = (struct ethtool_gfeatures){ETHTOOL_GFEATURES, (uint32_t)blocks};
 		request->ifr_data = (char *)names;
 		bool good = ioctl(fd, SIOCETHTOOL, request) == 0;
 		request->ifr_data = (char *)features;
 		good = good && ioctl(fd, SIOCETHTOOL, request) == 0;
-		for (uint32_t i = 0; good && i < set.count; i++)
+		for (uint32_t i = 0; good && i < count; i++)
 			if (strncmp((char *)names->data + i * ETH_GSTRING_LEN, name, ETH_GSTRING_LEN) == 0)
 				on = features->features[i / 32].active >> (i % 32) & 1;
 	}
