@@ -148,6 +148,18 @@ struct state_config {
 	char *url;
 };
 
+/* How much of a client's address is written down. */
+enum access_format { ACCESS_FORMAT_JSON };
+enum access_client { ACCESS_CLIENT_ADDRESS, ACCESS_CLIENT_NETWORK, ACCESS_CLIENT_NONE };
+
+struct access_log_config {
+	char *path; /* "stderr", "journal" or a file; NULL = none is written */
+	enum access_format format;
+	enum access_client client;
+	bool query;	    /* with the part of the target behind "?" */
+	uint64_t max_bytes; /* of a file, then it becomes FILE.1; 0 = any size */
+};
+
 struct config {
 	char *file; /* name for messages; owned */
 	struct config_listen *listen;
@@ -177,6 +189,7 @@ struct config {
 	uint32_t workers; /* 0 = one a core */
 	char *user;	  /* who the process becomes after its start as root; NULL = nobody else */
 	bool seccomp;	  /* refuse system calls that nothing here needs */
+	struct access_log_config access_log;
 	struct limits_config limits;
 	struct route_config **routes;
 	size_t route_count;

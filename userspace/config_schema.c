@@ -263,6 +263,27 @@ static const struct key_spec pipeline_keys[] = {{"directory", KEY_STRING, CONFIG
 							 "null: the folder \"pipeline\" beside state.path."},
 						{.key = NULL}};
 
+static const char *const access_client_words[] = {"address", "network", "none", NULL};
+static const char *const access_format_words[] = {"json", NULL};
+
+static const struct key_spec access_log_keys[] = {
+	{"path", KEY_STRING, CONFIG(access_log.path), "null", .nullable = true, .check = file_path_check,
+	 .help = "Where a line for each request goes: \"stderr\", \"journal\", or a file or pipe; null: "
+		 "nowhere. SIGUSR1 opens a file anew."},
+	{"format", KEY_WORD, CONFIG(access_log.format), "\"json\"", .words = access_format_words,
+	 .help = "json: an object a line, which \"phoenixctl traffic generate\" reads."},
+	{"client", KEY_WORD, CONFIG(access_log.client), "\"address\"", .words = access_client_words,
+	 .help = "The client's address: whole, its network (24 bits, IPv6 48), or none."},
+	{"query", KEY_BOOL, CONFIG(access_log.query), "true",
+	 .help = "false: what stands behind \"?\" is not written down."},
+	{"max_bytes", KEY_U64, CONFIG(access_log.max_bytes), "1073741824", 0, UINT64_C(1) << 50,
+	 .help = "A file that would become longer becomes FILE.1 first, in the place of the one before; 0: "
+		 "any "
+		 "size."},
+	{.key = NULL}};
+
+static const struct section_spec access_log_section = {"What is written down of each request.",
+						       access_log_keys};
 static const struct section_spec pipeline_section = {"Deployment of modern services.", pipeline_keys};
 static const struct section_spec admin_section = {"The admin API and the web page.", admin_keys};
 static const struct section_spec state_section = {"What survives a restart.", state_keys};
@@ -282,6 +303,7 @@ static const struct key_spec config_keys[] = {
 	 .help = "Started as root, the daemon becomes this user when all is open; null: it stays who it is."},
 	{"seccomp", KEY_BOOL, CONFIG(seccomp), "true",
 	 .help = "Refuse system calls that nothing here needs, and privileges gained by programs it starts."},
+	{"access_log", KEY_SECTION, 0, "", .section = &access_log_section},
 	{"limits", KEY_SECTION, 0, "", .section = &limits_section},
 	{"routes", KEY_ROUTES, CONFIG(routes), "[]", 0, CONFIG_ROUTES_MAX, .section = &route_section,
 	 .help = "The endpoints. More can come by the admin API."},

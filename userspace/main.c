@@ -53,7 +53,7 @@ static int check_state(const struct config *config, const char *user, struct buf
 static int shut_in(const struct config *config, const struct arguments *arguments, struct buf *why)
 {
 	const char *user = arguments->user ? arguments->user : config->user;
-	struct buf state = {0}, socket = {0};
+	struct buf state = {0}, socket = {0}, access = {0};
 	buf_printf(&state, "%s*", config->state.path);
 	if (config->state.path && strrchr(config->state.path, '.')) {
 		/* Ledgers are called state.NAME.jsonl beside state.json. */
@@ -61,10 +61,13 @@ static int shut_in(const struct config *config, const struct arguments *argument
 		buf_append_str(&state, "*");
 	}
 	buf_printf(&socket, "%s*", config->admin.socket ? config->admin.socket : "");
-	const char *paths[] = {buf_cstr(&state), buf_cstr(&socket), NULL};
+	if (config->access_log.path && strchr(config->access_log.path, '/'))
+		buf_printf(&access, "%s*", config->access_log.path);
+	const char *paths[] = {buf_cstr(&state), buf_cstr(&socket), buf_cstr(&access), NULL};
 	int err = user ? sandbox_become(user, paths, config->xdp.interfaces.count > 0, why) : 0;
 	buf_fini(&state);
 	buf_fini(&socket);
+	buf_fini(&access);
 	if (!err && user)
 		err = check_state(config, user, why);
 	if (!err && config->seccomp)

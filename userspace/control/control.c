@@ -292,6 +292,9 @@ static void take_signals(struct control *control)
 			control_reload(control, "SIGHUP", &report, &why);
 			json_decref(report);
 			buf_fini(&why);
+		} else if (info.ssi_signo == SIGUSR1) {
+			log_info("control", "SIGUSR1: log files are opened anew");
+			gateway_reopen_log(control->gateway);
 		} else {
 			log_info("control", "%s: draining, then stopping",
 				 info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
@@ -325,6 +328,7 @@ static int signals_init(struct control *control)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	/* Before any thread is made: they all inherit the mask. */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);

@@ -68,6 +68,10 @@
 	  "Requests that the kill switch or the dead-man sent to legacy on the fast path.")                  \
 	X(RING_DROPPED, "ring_dropped_total", "counter",                                                     \
 	  "Records of sampled exchanges that found no room in the ring.")                                    \
+	X(ACCESS_LINES, "access_log_lines_total", "counter",                                                 \
+	  "Requests written to the access log by path; the NIC path's are those that were sampled.")         \
+	X(ACCESS_DROPPED, "access_log_dropped_total", "counter",                                             \
+	  "Lines that the access log lost: a worker's buffer was full, or the file took no more.")           \
 	X(WEBHOOKS, "webhooks_total", "counter", "Webhook messages by result.")                              \
 	X(ALERTS, "alerts_total", "counter", "Events of level alert.")                                       \
 	X(STORE_OK, "store_ok", "gauge", "1 when the state was stored the last time it had to be.")          \

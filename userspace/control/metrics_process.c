@@ -2,6 +2,7 @@
 /* metrics_process: the families that are about the whole gateway (metrics.h). */
 #include "control/datapath.h"
 #include "control/metrics.h"
+#include "gateway/access_log.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -31,6 +32,17 @@ static void gateway(struct control *control, struct exposition *e)
 	expose(e, METRIC_REUSED, "", "", stats.upstream_reused);
 	expose(e, METRIC_SHADOW_ACTIVE, "", "", stats.shadow_active);
 	expose(e, METRIC_STARVED, "", "", stats.buffers_starved);
+}
+
+static void access_log(struct control *control, struct exposition *e)
+{
+	struct access_log_stats stats = {0};
+	if (control->gateway)
+		gateway_access_stats(control->gateway, &stats);
+	expose(e, METRIC_ACCESS_LINES, "path=\"daemon\"", "", stats.lines[0]);
+	expose(e, METRIC_ACCESS_LINES, "path=\"xdp\"", "", stats.lines[1]);
+	expose(e, METRIC_ACCESS_DROPPED, "reason=\"full\"", "", stats.dropped_full);
+	expose(e, METRIC_ACCESS_DROPPED, "reason=\"write\"", "", stats.dropped_io);
 }
 
 static void xdp(struct control *control, struct exposition *e)
@@ -105,6 +117,7 @@ void metrics_process(struct control *control, struct exposition *e)
 	struct notify_stats hooks;
 	gateway(control, e);
 	xdp(control, e);
+	access_log(control, e);
 	notify_stats(control->notify, &hooks);
 	expose(e, METRIC_WEBHOOKS, "result=\"sent\"", "", hooks.sent);
 	expose(e, METRIC_WEBHOOKS, "result=\"failed\"", "", hooks.failed);

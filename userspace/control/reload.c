@@ -13,7 +13,8 @@
 #include <stdlib.h>
 
 /* Parts of the configuration that act from the next start on. */
-static const char *const fixed_parts[] = {"listen", "admin", "state", "xdp", "workers", "limits", NULL};
+static const char *const fixed_parts[] = {"listen",  "admin",	   "state",  "xdp",
+					  "workers", "access_log", "limits", NULL};
 
 static void compare_fixed_parts(const struct config *old, const struct config *new, json_t *warnings)
 {

@@ -4,6 +4,7 @@
  * serves it, and what is written to that side. The policy is read here, once, without a lock.
  */
 #include "base/siphash.h"
+#include "gateway/access.h"
 #include "gateway/forward.h"
 #include "gateway/health.h"
 #include "gateway/transaction.h"
@@ -134,6 +135,7 @@ static void refuse(struct transaction *t, int status, enum gateway_error error, 
 	STAT_ADD(t->worker->stats.errors[error], 1);
 	if (t->synthetic)
 		STAT_ADD(t->worker->stats.synthetic_refused, 1);
+	access_transaction(t, (unsigned)(status ? status : gateway_error_status(error)));
 	/* A client that speaks wrongly once is not listened to again (RFC 9112 9.6). */
 	downstream_answer(down, status, error, detail,
 			  !t->request_read || error == GATEWAY_ERROR_BAD_REQUEST);
@@ -226,6 +228,7 @@ void transaction_start(struct transaction *t, const char *bytes)
 		refuse(t, 400, GATEWAY_ERROR_BAD_REQUEST, http_refusal_help(&t->request, HTTP_PARSE_REFUSED));
 		return;
 	}
+	access_note(t, target.path_query);
 	if (worker->limits->body_bytes && t->request_body.kind == HTTP_BODY_LENGTH &&
 	    t->request_body.remaining > worker->limits->body_bytes) {
 		refuse(t, 413, GATEWAY_ERROR_BODY_TOO_LARGE, NULL);

@@ -10,6 +10,7 @@
  * answer (RFC 9112 9.6), so after an early answer the connection lingers: half-closed, reading away what
  * comes, for LINGER_MS at most.
  */
+#include "gateway/access.h"
 #include "gateway/transaction.h"
 
 #include "base/clock.h"
@@ -227,6 +228,7 @@ static void refuse_request(struct downstream *down, int status, enum gateway_err
 	t->error = (uint16_t)error;
 	STAT_ADD(down->worker->stats.requests, 1);
 	STAT_ADD(down->worker->stats.errors[error], 1);
+	access_transaction(t, (unsigned)(status ? status : gateway_error_status(error)));
 	downstream_answer(down, status, error, detail, true);
 }
 
@@ -374,7 +376,9 @@ static void on_expired(struct timer *timer)
 	switch (down->state) {
 	case DOWNSTREAM_HEAD:
 		down->transaction->persist = false;
+		down->transaction->error = GATEWAY_ERROR_HEADER_TIMEOUT;
 		STAT_ADD(down->worker->stats.errors[GATEWAY_ERROR_HEADER_TIMEOUT], 1);
+		access_transaction(down->transaction, 408);
 		downstream_answer(down, 0, GATEWAY_ERROR_HEADER_TIMEOUT, NULL, true);
 		break;
 	case DOWNSTREAM_BUSY:

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/access_log.h"
 #include "gateway/health.h"
 #include "gateway/worker.h"
 
@@ -30,6 +31,7 @@ static void gateway_free(struct gateway *gateway)
 			unlink(gateway->listen_text[i] + 5);
 		free(gateway->listen_text[i]);
 	}
+	access_log_close(gateway->access_log);
 	snapshot_put(gateway->snapshot);
 	endpoints_destroy(gateway->endpoints);
 	if (gateway->health)
@@ -37,6 +39,7 @@ static void gateway_free(struct gateway *gateway)
 	free(gateway->health);
 	free(gateway->workers);
 	free(gateway->address_counts);
+	free(gateway->access_config.path);
 	free(gateway);
 }
 
@@ -109,6 +112,9 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 	gateway->policy = options->policy;
 	gateway->sink = options->sink;
 	gateway->limits = config->limits;
+	gateway->access_config = config->access_log;
+	if (config->access_log.path)
+		gateway->access_config.path = strdup(config->access_log.path);
 	gateway->budget.max_bytes = config->limits.sample_memory_bytes;
 	pthread_mutex_init(&gateway->mutex, NULL);
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -133,8 +139,12 @@ int gateway_start(const struct gateway_options *options, struct gateway **out, s
 		}
 	}
 	err = endpoints_create(&gateway->endpoints);
+	if (!err)
+		err = access_log_open(&gateway->access_config, count, &gateway->access_log, why);
 	if (err)
 		goto fail;
+	for (unsigned w = 0; w < count; w++)
+		gateway->workers[w].access = access_log_ring(gateway->access_log, w);
 	err = gateway_listen(gateway, options, why);
 	if (err)
 		goto fail;
@@ -307,6 +317,16 @@ int gateway_publish(struct gateway *gateway, const struct gateway_route *routes,
 	pthread_mutex_unlock(&gateway->mutex);
 	snapshot_put(old);
 	return 0;
+}
+
+void gateway_reopen_log(struct gateway *gateway)
+{
+	access_log_reopen(gateway->access_log);
+}
+
+void gateway_access_stats(struct gateway *gateway, struct access_log_stats *out)
+{
+	access_log_stats(gateway->access_log, out);
 }
 
 /* --- exchanges of the NIC path ---------------------------------------------------------------------------

@@ -107,6 +107,7 @@ struct gateway_stats {
 };
 
 struct gateway;
+struct access_log_stats;
 
 /* A route as the snapshot holds it. `config` is borrowed and must live as long as the snapshot. */
 struct gateway_route {
@@ -152,6 +153,10 @@ int gateway_publish(struct gateway *gateway, const struct gateway_route *routes,
 void gateway_captured(struct gateway *gateway, struct exchange *exchange);
 /* What captured exchanges are charged to. */
 struct exchange_budget *gateway_budget(struct gateway *gateway);
+
+/* The access log's file is opened anew (a log rotation has moved it away); and what became of its lines. */
+void gateway_reopen_log(struct gateway *gateway);
+void gateway_access_stats(struct gateway *gateway, struct access_log_stats *out);
 
 /* Sums over workers. `out` is filled with zeros for a slot that never served. */
 void gateway_route_stats(struct gateway *gateway, uint32_t slot, struct gateway_route_stats *out);

@@ -93,6 +93,7 @@ static size_t write_response_head(struct transaction *t, const char *bytes)
 {
 	const struct phx_head *scan = &t->response.scan;
 	t->status = scan->status;
+	t->first_byte_ns = t->worker->ring.now_ns;
 	t->tunnel = scan->status == 101;
 	http_body_of_response(&t->response_body, &t->response, t->head_request);
 	t->client_body = body_for_client(t);

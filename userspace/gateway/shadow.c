@@ -10,6 +10,7 @@
  * answers show where it disagrees with itself. The sample is complete before that; whatever comes of the
  * second round, its outcome stays.
  */
+#include "gateway/access.h"
 #include "gateway/transaction.h"
 
 #include "base/clock.h"
@@ -338,7 +339,10 @@ void shadow_captured(struct worker *worker, struct exchange *exchange)
 		use ? snapshot_route_of(use->snapshot, exchange->slot, exchange->generation) : NULL;
 	if (!route) {
 		exchange_destroy(exchange); /* the route is another one by now: evidence about nothing */
-	} else if (exchange->outcome != EXCHANGE_COMPARABLE) {
+		return;
+	}
+	access_captured(worker, route->config->id, exchange);
+	if (exchange->outcome != EXCHANGE_COMPARABLE) {
 		drop(worker, route, exchange, exchange->outcome);
 	} else {
 		/* It has no number in a sequence; the time it began at is as good as a die. */

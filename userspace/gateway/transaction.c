@@ -2,6 +2,7 @@
 /*
  * transaction: the beginning and the ends of one request's life. See transaction.h for the whole.
  */
+#include "gateway/access.h"
 #include "gateway/health.h"
 #include "gateway/transaction.h"
 
@@ -61,6 +62,7 @@ void transaction_destroy(struct transaction *t)
 	worker_block_put(worker, &t->response_tail);
 	http_body_fini(&t->request_body);
 	http_body_fini(&t->response_body);
+	free(t->target_long);
 	if (t->use)
 		snapshot_use_put(t->use);
 	if (worker->free_transaction_count < FREE_TRANSACTIONS) {
@@ -138,6 +140,7 @@ static void count_end(struct transaction *t, unsigned answered)
 {
 	if (t->error)
 		STAT_ADD(t->worker->stats.errors[t->error], 1);
+	access_transaction(t, t->response_begun ? t->status : answered);
 	if (!t->stats)
 		return;
 	if (transaction_error_is_upstreams(t->error))

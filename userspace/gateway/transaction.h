@@ -58,7 +58,10 @@ struct transaction {
 	uint32_t response_off;
 
 	struct exchange *sample;
-	uint64_t begun_ns, begun_wall_ns;
+	uint64_t begun_ns;
+	uint64_t first_byte_ns; /* of the final response; 0 = none yet */
+	char *target_long;	/* for the access log: in one of these two */
+	uint16_t target_len;
 	struct pace upload, download;
 	uint64_t download_mark; /* stream.sent_bytes when download last looked */
 	char request_id[64];
@@ -93,6 +96,7 @@ struct transaction {
 	/* Last: they are large, and initialised where they are used. */
 	struct http_head request; /* as parsed; its offsets are into bytes that may be gone */
 	struct http_head response;
+	char target_short[256];
 };
 
 /* Takes over a request whose head was parsed into t->request from `bytes`; the body's first bytes, if any,

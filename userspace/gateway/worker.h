@@ -60,6 +60,9 @@ struct worker_message {
 	bool done;
 };
 
+struct access_ring;
+struct access_log;
+
 struct worker {
 	struct gateway *gateway;
 	unsigned index;
@@ -88,6 +91,7 @@ struct worker {
 	uint32_t free_transaction_count;
 	uint64_t random[2];
 	struct health_checks *health_checks; /* worker 0's: health.c */
+	struct access_ring *access;	     /* NULL: no access log */
 	bool draining;
 	bool handed_over; /* while draining: another process accepts on our sockets */
 	bool cutting;
@@ -111,6 +115,8 @@ struct gateway {
 	struct exchange_sink *sink;
 	struct exchange_budget budget;
 	struct limits_config limits;
+	struct access_log_config access_config;
+	struct access_log *access_log; /* NULL: none */
 	struct endpoints *endpoints;
 	struct health *health;
 	struct worker *workers;
