@@ -112,7 +112,7 @@ export function nextFigure() {
       const next = nextStepOf(route);
       setHidden(bar, !next);
       if (!next) {
-        setText(what, {complete: "Done", rolled_back: "Waits for a retry", paused: "Waits for resume", idle: "Waits for start"}[route.state] || "–");
+        setText(what, {deploying: "Waits for the new service", complete: "Done", rolled_back: "Waits for a retry", paused: "Waits for resume", idle: "Waits for start"}[route.state] || "–");
         setText(waits, "");
         setText(when, "");
         return;
