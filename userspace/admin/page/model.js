@@ -21,7 +21,7 @@ export const model = {
 };
 
 const seen = new Set();
-const progress = new Map();  // id -> {step, points: [{at, samples}]}
+const progress = new Map();  // id -> {step, points: [{at, samples}], perMs}
 
 function follow(route, now) {
   const step = (route.step || {}).number;
@@ -32,11 +32,13 @@ function follow(route, now) {
   }
   let known = progress.get(route.id);
   if (!known || known.step !== step || samples < known.points[known.points.length - 1].samples) {
-    known = {step, points: []};
+    known = {step, points: [], perMs: known ? known.perMs : 0}; // until there are two points: as in the step before
     progress.set(route.id, known);
   }
   known.points.push({at: now, samples});
   while (known.points.length > 2 && known.points[0].at < now - PROGRESS_MS) known.points.shift();
+  const first = known.points[0];
+  if (now > first.at) known.perMs = (samples - first.samples) / (now - first.at);
 }
 
 export function takeStatus(status) {
@@ -112,12 +114,9 @@ export function nextStepOf(route) {
   const timer = isNumber(next.in_ms) ? Math.max(0, next.in_ms - since) : 0;
   const known = progress.get(route.id);
   let etaMs = null;
-  if (known && known.points.length > 1 && route.state !== "holding") {
-    const first = known.points[0], last = known.points[known.points.length - 1];
-    const perMs = (last.samples - first.samples) / (last.at - first.at);
+  if (known && known.perMs > 0 && route.state !== "holding") {
     const good = !isNumber(c.ratio) || c.ratio > c.limit_promote;
-    if (done >= needed) etaMs = good ? timer : null;
-    else if (perMs > 0 && good) etaMs = Math.max(timer, (needed - done) / perMs - since);
+    if (good) etaMs = done >= needed ? timer : Math.max(timer, (needed - done) / known.perMs - since);
   } else if (timer > 0 && done >= needed) {
     etaMs = timer;
   }
