@@ -74,7 +74,7 @@ const struct endpoint api_endpoints[] = {
 	{"GET", "/admin/routes/{id}/decisions", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
 	 "The evidence ledger (?limit=)", "the decisions, newest last", handle_decisions},
 	{"GET", "/admin/routes/{id}/series", ROLE_VIEWER, ENDPOINT_ROUTE, NULL,
-	 "Chart data, a point a second (?limit=)", "the points", handle_series},
+	 "Chart data: a point a second, older ones further apart (?limit=)", "the points", handle_series},
 	{"PUT", "/admin/routes/{id}/ignore", ROLE_OPERATOR, ENDPOINT_ROUTE, ignore_keys,
 	 "Sets the pointers to ignore (?dry_run=true: only says what that would change)", "old and new list",
 	 handle_ignore},

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define RECENT_NS (10 * NS_PER_SEC)
+#define FINE_NS	  (120 * NS_PER_SEC) /* younger points are never thinned out */
 
 struct reading {
 	uint64_t at_ns;
@@ -18,8 +19,8 @@ struct reading {
 };
 
 struct series {
-	struct series_point *points; /* NULL: not kept */
-	size_t count, first;
+	struct series_point *points; /* NULL: not kept; the oldest first */
+	size_t count;
 	struct reading last, recent, older;
 };
 
@@ -98,6 +99,42 @@ void series_begin(struct series *series, const struct gateway_route_stats *stats
 	series->recent = series->older = series->last;
 }
 
+static double larger(double a, double b)
+{
+	return a > b ? a : b;
+}
+
+/* Takes an older point into the next one. */
+static void merge(const struct series_point *older, struct series_point *point)
+{
+	double a = older->covers, b = point->covers;
+	for (unsigned side = 0; side < 2; side++) {
+		point->rps[side] = (older->rps[side] * a + point->rps[side] * b) / (a + b);
+		point->p99_ms[side] = larger(older->p99_ms[side], point->p99_ms[side]);
+	}
+	point->errors += older->errors;
+	point->covers += older->covers;
+}
+
+/* Makes room for one: of two neighbours that are close for their age the older goes into the younger. */
+static void thin(struct series *series, uint64_t now_ns)
+{
+	struct series_point *p = series->points;
+	size_t best = 0;
+	double best_closeness = 1e300;
+	for (size_t i = 0; i + 1 < series->count && p[i].wall_ns + FINE_NS < now_ns; i++) {
+		uint64_t from_ns =
+			i ? p[i - 1].wall_ns : p[i].wall_ns - p[i].covers * SERIES_INTERVAL_MS * NS_PER_MS;
+		double closeness = (double)(p[i + 1].wall_ns - from_ns) / (double)(now_ns - p[i].wall_ns);
+		if (closeness < best_closeness) {
+			best_closeness = closeness;
+			best = i;
+		}
+	}
+	merge(&p[best], &p[best + 1]);
+	memmove(&p[best], &p[best + 1], (--series->count - best) * sizeof(*p));
+}
+
 void series_add(struct series *series, const struct gateway_route_stats *stats, uint64_t now_ns,
 		uint64_t wall_ns, uint32_t weight_bp, uint64_t samples, uint64_t mismatches)
 {
@@ -111,6 +148,7 @@ void series_add(struct series *series, const struct gateway_route_stats *stats, 
 	struct series_point point = {
 		.wall_ns = wall_ns,
 		.weight_bp = weight_bp,
+		.covers = 1,
 		.samples = samples,
 		.mismatches = mismatches,
 		.errors = now.errors - series->last.errors,
@@ -126,11 +164,9 @@ void series_add(struct series *series, const struct gateway_route_stats *stats, 
 	}
 	if (!series->points)
 		return;
-	if (series->count == SERIES_POINTS) {
-		series->first = (series->first + 1) % SERIES_POINTS;
-		series->count--;
-	}
-	series->points[(series->first + series->count++) % SERIES_POINTS] = point;
+	if (series->count == SERIES_POINTS)
+		thin(series, wall_ns);
+	series->points[series->count++] = point;
 }
 
 struct series_recent series_recent(const struct series *series, enum phx_side side)
@@ -162,7 +198,7 @@ json_t *series_to_json(const struct series *series, size_t limit)
 	json_t *list = json_array();
 	size_t skip = series && limit && limit < series->count ? series->count - limit : 0;
 	for (size_t i = skip; list && series && i < series->count; i++) {
-		const struct series_point *p = &series->points[(series->first + i) % SERIES_POINTS];
+		const struct series_point *p = &series->points[i];
 		json_t *consistency =
 			p->samples ? json_real((double)(p->samples - p->mismatches) / (double)p->samples)
 				   : json_null();

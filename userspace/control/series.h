@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * series: a route's last ten minutes, a point a second, and latencies over the last while.
+ * series: a route's history as points, and latencies over the last while.
  *
  * Made only for routes that have traffic. The gateway's counters only grow; this file keeps earlier readings
- * and takes differences.
+ * and takes differences. The last two minutes have a point a second; what is older is thinned out, the more
+ * the older it is, so that the same 600 points that are two minutes and a bit in full hold hours: at an age
+ * of one hour a point stands for about a minute. A thinned point keeps the sum of errors and the worst
+ * latency.
  */
 #ifndef PHOENIX_CONTROL_SERIES_H
 #define PHOENIX_CONTROL_SERIES_H
@@ -20,10 +23,11 @@
 struct series_point {
 	uint64_t wall_ns;
 	uint32_t weight_bp;
+	uint32_t covers;	      /* readings that it stands for */
 	uint64_t samples, mismatches; /* of the step then */
 	double p99_ms[2];	      /* by side; negative = no request */
 	double rps[2];
-	uint64_t errors; /* in this interval: answers by Phoenix itself, and 5xx of either side */
+	uint64_t errors; /* in this time: answers by Phoenix itself, and 5xx of either side */
 };
 
 /* What the page shows of a side: over the last ten to twenty seconds. */

@@ -7,7 +7,7 @@ import {get, routePath} from "./daemon.js";
 import {h, redraw, setAttribute, setText} from "./dom.js";
 import {clock, isNumber, latency, percent, rate} from "./text.js";
 
-const POINTS_MAX = 600;
+const POINTS_MAX = 1000;
 const NEW_POINTS = 10;
 const TABLE_ROWS = 20;
 
@@ -123,7 +123,7 @@ export function charts(id) {
       point.x = Date.parse(point.t);
       if (point.x > last) points.push(point);
     }
-    if (points.length > POINTS_MAX) points = points.slice(-POINTS_MAX);
+    if (points.length > POINTS_MAX) points = []; // the daemon thins out what is old: it is asked for everything again
   }
 
   return {
@@ -140,7 +140,7 @@ export function charts(id) {
         const json = await get(routePath(id, whole ? "/series" : `/series?limit=${NEW_POINTS}`));
         if (whole) points = [];
         take(json.points || []);
-        if (!stopped) draw();
+        if (!stopped && points.length) draw();
       } catch (error) {
         note.hidden = false;
         setText(note, error.message);
