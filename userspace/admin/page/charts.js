@@ -86,7 +86,7 @@ function table(points) {
 }
 
 export function charts(id) {
-  let points = [], asked = false, stopped = false, drawnTheme = "", route = null;
+  let points = [], answeredAt = 0, asked = false, stopped = false, drawnTheme = "", route = null;
   const drawn = CHARTS.map((spec) => {
     const canvas = h("canvas", {role: "img"});
     return {spec, canvas, box: h("figure", {class: `chart chart-${spec.key}`}, h("figcaption", {text: spec.title}), h("div", {class: "canvas"}, canvas)), chart: null};
@@ -134,10 +134,9 @@ export function charts(id) {
       if (asked || stopped) return;
       asked = true;
       try {
-        const last = points.length ? points[points.length - 1].x : 0;
-        const behind = Date.now() - last;
-        const whole = !last || behind > NEW_POINTS * 800;
+        const whole = !points.length || performance.now() - answeredAt > NEW_POINTS * 800;
         const json = await get(routePath(id, whole ? "/series" : `/series?limit=${NEW_POINTS}`));
+        answeredAt = performance.now();
         if (whole) points = [];
         take(json.points || []);
         if (!stopped && points.length) draw();
