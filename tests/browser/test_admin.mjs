@@ -180,14 +180,15 @@ export const tests = {
       setInterval(() => {
         takeStatus({...structuredClone(status), routes: structuredClone(keep),
           store: {kind: "redis", ok: false, error: "connection refused <b>"},
-          fleet: {leader: null, instance: "gw-1", members: [{instance: "gw-1", alive: true}, {instance: "gw-2", alive: false, age_ms: 9000}]}});
+          fleet: {role: "cut_off", member: "gw-1", leader: null, redis_up: false, redis_error: "timed out",
+            members: [{id: "gw-1", self: true, alive: true, age_ms: 10}, {id: "gw-2", alive: false, age_ms: 9000}]}});
         document.dispatchEvent(new CustomEvent("phoenix-redraw"));
       }, 50);
     });
     await hasText(page, "#troubles", "Redis does not answer: connection refused <b>");
-    await hasText(page, ".fleet", "2 gateways share this");
-    await hasText(page, ".fleet", "No leader");
-    await hasText(page, ".fleet .bad", "gw-2 does not answer, heard 9 s ago");
+    await hasText(page, ".fleet", "2 gateways");
+    await hasText(page, ".fleet", "this one is cut off: timed out.");
+    await hasText(page, ".fleet .bad", "gw-2 not heard of for 9 s");
     equal(await axe(browser, page), [], "axe with trouble");
     await picture(page, "fleet-trouble-light-1280");
     await page.context().close();

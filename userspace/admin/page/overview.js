@@ -80,27 +80,23 @@ export function eventList(wanted = () => true, shown = EVENTS_SHOWN) {
   };
 }
 
+// Several gateways that share their state: who leads, and who is not heard of.
 function fleetBox() {
   const node = h("section", {class: "fleet", "aria-label": "Gateways", hidden: true});
+  const stands = (fleet) => ({leads: "this one leads", follows: fleet.leader ? `this one follows ${fleet.leader}` : "nobody leads yet: nothing is promoted until somebody does",
+    cut_off: `this one is cut off${fleet.redis_error ? `: ${fleet.redis_error}` : ""}. Its weights stay, nothing is promoted; it still rolls back on its own evidence and by hand`})[fleet.role] || fleet.about || "";
   return {
     node,
     update() {
-      const fleet = (model.status || {}).fleet;
-      const members = (fleet && Array.isArray(fleet.members)) ? fleet.members : [];
-      setHidden(node, !fleet || (!members.length && !fleet.leader));
+      const fleet = (model.status || {}).fleet || {role: "alone"}, members = Array.isArray(fleet.members) ? fleet.members : [];
+      setHidden(node, fleet.role === "alone" || (!members.length && fleet.role !== "cut_off"));
       if (node.hidden) return;
-      const nameOf = (member) => member.instance || member.name || member.id || "?";
-      const rows = members.map((member) => {
-        const dead = member.alive === false || member.state === "dead" || member.state === "lost";
-        const notes = [nameOf(member) === fleet.leader || member.leader ? "leader" : null, dead ? "does not answer" : null,
-          nameOf(member) === (fleet.instance || model.status.instance) ? "this one" : null,
-          isNumber(member.age_ms) ? `heard ${span(member.age_ms)} ago` : null].filter(Boolean);
-        return [nameOf(member), notes.join(", "), dead];
-      });
-      redraw(node, JSON.stringify([fleet.leader, rows.map((row) => row.slice(0, 1)), rows.map((row) => row[2])]), () => [
-        h("h2", {text: `${plural(members.length, "gateway")} share this`}),
-        fleet.leader ? null : h("p", {class: "warn", text: "No leader: nothing is promoted until there is one; rollback works."}),
-        h("ul", {class: "members"}, rows.map(([name, notes, dead]) => h("li", {class: dead ? "bad" : ""}, h("strong", {text: name}), notes ? ` ${notes}` : "")))]);
+      const notesOf = (member) => [member.leads ? "leads" : null, member.self ? "this one" : null,
+        member.alive === false ? `not heard of for ${span(member.age_ms)}` : null].filter(Boolean).join(", ");
+      redraw(node, JSON.stringify([stands(fleet), members.map((member) => [member.id, member.leads, member.self, member.alive])]), () => [
+        h("h2", {text: members.length ? plural(members.length, "gateway") : "Gateways"}),
+        h("p", {class: fleet.role === "cut_off" || !fleet.leader ? "warn" : "muted", text: stands(fleet)}),
+        h("ul", {class: "members"}, members.map((member) => h("li", {class: member.alive === false ? "bad" : ""}, h("strong", {text: member.id}), ` ${notesOf(member)}`)))]);
     },
   };
 }

@@ -136,6 +136,7 @@ export function rollBack(route) {
 
 // The kill switch of the whole gateway: it passes every weight over, and ending it puts them in force again.
 export function confirmKill(on) {
+  const fleet = (model.status || {}).fleet || {};
   const why = whyNot();
   if (why) {
     tell(`Kill switch: ${why}`, true);
@@ -146,7 +147,8 @@ export function confirmKill(on) {
   open({
     title: on ? "Send everything to legacy?" : "Put the weights in force again?",
     body: [h("p", {text: on ? "The kill switch: every request of every route goes to legacy from the next one on, whatever the weights say, and nothing is mirrored. It also works while this daemon hangs: phoenixctl kill-switch on."
-      : `The kill switch ends: every route has its own weight again; ${plural(moving.length, "route")} of ${plural(model.routes.size, "route")} ${moving.length === 1 ? "has" : "have"} users on modern then.`}), reason.node],
+      : `The kill switch ends: every route has its own weight again; ${plural(moving.length, "route")} of ${plural(model.routes.size, "route")} ${moving.length === 1 ? "has" : "have"} users on modern then.`}),
+      (fleet.members || []).length > 1 ? h("p", {text: "It is of this gateway only: do it on each of the others too."}) : null, reason.node],
     confirm: on ? "Everything to legacy" : "Weights in force",
     danger: true,
     run: async () => {
