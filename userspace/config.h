@@ -83,6 +83,7 @@ struct arbiter_config {
 	uint32_t synthetic_max_bp; /* what synthetic samples alone may unlock */
 	uint32_t min_shapes;	   /* distinct request shapes a step needs */
 	uint32_t max_shape_bp;	   /* share of a step's samples that one shape may have */
+	uint32_t min_success;	   /* samples of a step that are no errors; 0 = no demand */
 	double watch_alarm;	   /* CUSUM height after completion; 0 = no watch */
 	enum on_failure on_failure;
 	struct string_list notify; /* webhook URLs, http or https */

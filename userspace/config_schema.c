@@ -101,6 +101,10 @@ static const struct key_spec arbiter_keys[] = {
 	 .help = "Distinct request shapes (method, query names, body structure, status class) a step needs."},
 	{"max_shape_share", KEY_FRACTION, ROUTE(arbiter.max_shape_bp), "1.0", 1, CONFIG_WEIGHT_ONE,
 	 .help = "No step is done while one request shape has more than this share of its samples."},
+	{"min_success", KEY_U32, ROUTE(arbiter.min_success), "1", 0, 1000000000,
+	 .help = "Matching samples with a status below 400 that a step needs: a route whose answers are all "
+		 "404 "
+		 "has shown nothing. 0: errors are what it is asked for."},
 	{"watch_alarm", KEY_REAL, ROUTE(arbiter.watch_alarm), "8", 0, 1000,
 	 .help = "After completion: the CUSUM height at which on_failure acts; higher is slower and quieter; "
 		 "0: no watch."},

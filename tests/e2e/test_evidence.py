@@ -43,6 +43,9 @@ def setup():
         route("apply", "/apply", mirror={"control": 1.0}, compare={"noise": "apply"}, arbiter=off, **both),
         route("marked", "/marked", arbiter=dict(QUICK, synthetic_max_weight=0.5), **both),
         route("shapes", "/shapes", arbiter=dict(QUICK, min_shapes=2), **both),
+        route("absent", "/absent", arbiter=QUICK, **both),
+        route("goes", "/goes", arbiter=dict(QUICK, min_success=0), **both),
+        route("broken", "/broken", arbiter=QUICK, **both),
         route("keyed", "/keyed", split={"by": "header:X-User"}, weight=0.5, arbiter=off, **both),
         route("ledger", "/ledger", arbiter=dict(QUICK), **both),
     ], sanitized=True))
@@ -182,6 +185,52 @@ def test_one_shape_is_not_enough(env):
     send(env, "/shapes?page=1", 1)
     wait_for("the step", lambda: env.admin.weight("shapes")["wanted"] == 0.5)
     equal(env.admin.route("shapes")["consistency"]["shapes"]["distinct"], 0, "shapes count afresh at each step")
+
+
+def answer(status):
+    return lambda ex: response(status, b'{"error": "x"}', JSON)
+
+
+def ask_often(env, path, count, status):
+    with Client(env.gw.address) as c:
+        for _ in range(count):
+            equal(c.ask("GET", path).status, status)
+
+
+@timeout(30)
+def test_errors_alone_promote_nothing(env):
+    """All 404 on both sides agree perfectly, and show nothing; one success is enough, or a policy that asks for none."""
+    use(env, answer(404), answer(404))
+    ask_often(env, "/absent", 60, 404)
+    wait_samples(env, "absent", 60)
+    wait_for("the reason", lambda: "0 of 1 successful samples seen: 60 of 60 were answered with an error" in
+             env.admin.route("absent")["headline"] + env.admin.route("absent")["detail"])
+    c = consistency(env, "absent")
+    equal((c["matches"], c["successes"], c["min_success"]), (60, 0, 1))
+    equal(env.admin.weight("absent")["wanted"], 0.0)
+    use(env)
+    send(env, "/absent", 1)
+    wait_for("a step", lambda: env.admin.weight("absent")["wanted"] == 0.5)
+    use(env, answer(410), answer(410))
+    ask_often(env, "/goes", 25, 410)
+    wait_for("a step", lambda: env.admin.weight("goes")["wanted"] == 0.5)
+
+
+@timeout(30)
+def test_when_both_fail_nothing_is_known(env):
+    """A 5xx of both is neither a match nor a mismatch, equal or not; a 5xx of one side is a mismatch."""
+    use(env, answer(503), answer(503))
+    ask_often(env, "/broken", 30, 503)
+    use(env, answer(500), answer(503))
+    ask_often(env, "/broken", 10, 500)
+    wait_for("the count", lambda: consistency(env, "broken")["not_comparable"].get("both_failed") == 40)
+    equal((consistency(env, "broken")["samples"], env.admin.weight("broken")["wanted"]), (0, 0.0))
+    use(env, good, answer(500))
+    send(env, "/broken", 3)
+    wait_for("mismatches", lambda: consistency(env, "broken")["mismatches"] == 3)
+    use(env, answer(500), good)
+    ask_often(env, "/broken", 3, 500)
+    wait_for("mismatches", lambda: consistency(env, "broken")["mismatches"] == 6)
 
 
 def test_keyed_split_counts_keys(env):

@@ -109,6 +109,7 @@ TEST(route_defaults)
 	CHECK_INT(r->arbiter.synthetic_max_bp, 10000);
 	CHECK_INT(r->arbiter.min_shapes, 1);
 	CHECK_INT(r->arbiter.max_shape_bp, 10000);
+	CHECK_INT(r->arbiter.min_success, 1);
 	CHECK(r->arbiter.watch_alarm == 8);
 	CHECK_INT(r->mirror.control_bp, 200);
 	CHECK_INT(r->compare.noise, NOISE_PROPOSE);
@@ -187,6 +188,7 @@ TEST(every_key_is_read)
 	CHECK_INT(r->arbiter.synthetic_max_bp, 5000);
 	CHECK_INT(r->arbiter.min_shapes, 3);
 	CHECK_INT(r->arbiter.max_shape_bp, 8000);
+	CHECK_INT(r->arbiter.min_success, 2);
 	CHECK(r->arbiter.watch_alarm == 6.5);
 	CHECK_INT(r->arbiter.on_failure, ON_FAILURE_PAUSE);
 	CHECK_STR(r->arbiter.notify.items[0], "https://hooks.example/a?b=c");

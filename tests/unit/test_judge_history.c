@@ -61,7 +61,7 @@ static int rank_of(char action)
 
 struct history {
 	uint64_t seed;
-	double consistency, synthetic_share;
+	double consistency, synthetic_share, error_share;
 	unsigned shapes;
 	struct arbiter_policy policy;
 	struct arbiter_facts facts;
@@ -85,6 +85,7 @@ static struct history history_begin(uint64_t seed)
 	h.consistency = consistencies[pick(&h.seed, 10)];
 	h.synthetic_share = pick(&h.seed, 3) * 0.4;
 	h.shapes = 1 + pick(&h.seed, 4);
+	h.error_share = pick(&h.seed, 4) ? 0.5 : 1; /* answers that are equal errors */
 	h.facts = (struct arbiter_facts){.flags = READY};
 	return h;
 }
@@ -96,6 +97,7 @@ static void history_sample(struct history *h)
 	struct arbiter_facts *f = &h->facts;
 	f->samples++;
 	f->mismatches += bad;
+	f->errors += bad || unit_random(&h->seed) < h->error_share;
 	f->build_samples++;
 	f->build_mismatches += bad;
 	f->synthetic += synthetic;
@@ -166,7 +168,8 @@ static void history_look(struct history *h)
 	bool fine = got == 'H' || got == 'F' || got == literal;
 	/* Without anything asked for besides, literal is the rule itself. */
 	bool plain = h->policy.rule == ARBITER_RULE_LITERAL && h->policy.min_shapes == 1 &&
-		     h->policy.max_shape_bp == 10000 && h->policy.synthetic_max_bp == 10000;
+		     h->policy.max_shape_bp == 10000 && h->policy.synthetic_max_bp == 10000 &&
+		     f->errors < f->samples;
 	if (plain && f->weight_bp < 10000)
 		fine &= got == literal_verdict(&h->policy, f->samples, f->mismatches, true);
 	if (f->samples == 0)
@@ -176,7 +179,7 @@ static void history_look(struct history *h)
 		fine &= literal_verdict(&h->policy, f->samples - f->synthetic,
 					f->mismatches - f->synthetic_mismatches, true) == 'P';
 	if (got == 'P')
-		fine &= f->shapes >= h->policy.min_shapes &&
+		fine &= f->shapes >= h->policy.min_shapes && f->errors < f->samples &&
 			f->top_shape * 10000 <= h->policy.max_shape_bp * f->samples;
 	if (got != 'F')
 		fine &= is_monotone(h, got);
@@ -219,7 +222,8 @@ TEST(four_hundred_histories)
 		held += !h.over;
 		/* A perfect service that brings what the policy asks for gets there; and in ten steps. */
 		bool can = h.consistency >= 1 && h.shapes >= h.policy.min_shapes &&
-			   (h.policy.max_shape_bp == 10000 || h.shapes >= 2) && h.synthetic_share < 0.7;
+			   (h.policy.max_shape_bp == 10000 || h.shapes >= 2) && h.synthetic_share < 0.7 &&
+			   h.error_share < 1;
 		good_and_free += can;
 		good_finished += can && done && h.promotions == 10;
 	}

@@ -53,6 +53,7 @@ static void random_question(uint64_t *seed, struct arbiter_policy *p, struct arb
 	p->synthetic_max_bp = (uint32_t)some(seed, 10000);
 	p->min_shapes = (uint32_t)some(seed, 5);
 	p->max_shape_bp = 1 + (uint32_t)some(seed, 9999);
+	p->min_success = (uint32_t)some(seed, 5);
 	p->watch_alarm = (double)some(seed, 10);
 	p->split_by_key = random_next(seed) % 2;
 	memset(f, 0, sizeof(*f));
@@ -66,6 +67,7 @@ static void random_question(uint64_t *seed, struct arbiter_policy *p, struct arb
 	f->build_synthetic = f->synthetic;
 	f->shapes = some(seed, 6);
 	f->top_shape = some(seed, f->samples);
+	f->errors = f->mismatches + some(seed, f->samples - f->mismatches);
 	f->split_legacy = some(seed, 1000);
 	f->split_modern = some(seed, 1000);
 	f->step_age_ms = some(seed, 10000);

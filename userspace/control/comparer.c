@@ -40,12 +40,15 @@ static unsigned reason_of(enum compare_reason reason)
 static void count_sample(struct facts_route *route, const struct exchange *exchange, bool mismatch)
 {
 	bool synthetic = exchange->synthetic;
+	/* Equal answers have one status. */
+	bool error = mismatch || exchange->served.status >= 400;
 	struct facts_counts *both[] = {&route->view.now, &route->view.total};
 	for (unsigned i = 0; i < 2; i++) {
 		both[i]->samples++;
 		both[i]->mismatches += mismatch;
 		both[i]->synthetic += synthetic;
 		both[i]->synthetic_mismatches += synthetic && mismatch;
+		both[i]->errors += error;
 	}
 	route->view.build_samples++;
 	route->view.build_mismatches += mismatch;
@@ -81,7 +84,10 @@ struct finding {
 	const char *whole; /* the exchange as a whole differs: kind of the one difference */
 };
 
-/* A shadow that failed where the served side was fine is a mismatch, and so is modern failing live. */
+/*
+ * A shadow that failed where the served side was fine is a mismatch, and so is modern failing live. Where
+ * both fail nobody has shown what is right: such a sample is neither a match nor a mismatch.
+ */
 static struct finding judge(struct comparer *comparer, struct exchange *exchange,
 			    struct definition *definition)
 {
@@ -93,6 +99,8 @@ static struct finding judge(struct comparer *comparer, struct exchange *exchange
 		return (struct finding){false, false, outcome, NULL};
 	struct compare_message legacy = message_of(exchange, exchange_response(exchange, PHX_LEGACY));
 	struct compare_message modern = message_of(exchange, exchange_response(exchange, PHX_MODERN));
+	if (legacy.status >= 500 && modern.status >= 500)
+		return (struct finding){false, false, FACTS_BOTH_FAILED, NULL};
 	compare_messages(definition->plan, comparer->scratch, &legacy, &modern, &comparer->result);
 	if (comparer->result.verdict == COMPARE_NOT_COMPARABLE)
 		return (struct finding){false, false, reason_of(comparer->result.reason), NULL};

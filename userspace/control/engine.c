@@ -83,6 +83,7 @@ static void gather(struct engine *engine, const struct route *route, struct mome
 		.weight_bp = m->weight_bp,
 		.samples = out->view.now.samples,
 		.mismatches = out->view.now.mismatches,
+		.errors = out->view.now.errors,
 		.build_samples = out->view.build_samples,
 		.build_mismatches = out->view.build_mismatches,
 		.synthetic = out->view.now.synthetic,

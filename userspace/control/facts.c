@@ -28,6 +28,8 @@ const char *facts_reason_word(unsigned reason)
 		return compare_reason_word(COMPARE_REASON_UNKNOWN_ENCODING);
 	case FACTS_TOO_COMPLEX:
 		return compare_reason_word(COMPARE_REASON_TOO_COMPLEX);
+	case FACTS_BOTH_FAILED:
+		return "both_failed";
 	default:
 		return exchange_outcome_word((enum exchange_outcome)reason);
 	}

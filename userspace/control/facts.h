@@ -24,6 +24,7 @@
 enum facts_reason {
 	FACTS_UNKNOWN_ENCODING = EXCHANGE_OUTCOME_COUNT,
 	FACTS_TOO_COMPLEX,
+	FACTS_BOTH_FAILED, /* a 5xx of both: nobody said what the right answer is */
 	FACTS_REASON_COUNT,
 };
 const char *facts_reason_word(unsigned reason);
@@ -33,6 +34,7 @@ struct facts_counts {
 	uint64_t mismatches; /* of these */
 	uint64_t synthetic;  /* of these, from marked requests */
 	uint64_t synthetic_mismatches;
+	uint64_t errors; /* no success: mismatches, and the same 4xx from both */
 	uint64_t not_comparable[FACTS_REASON_COUNT];
 };
 

@@ -22,6 +22,7 @@ struct arbiter_policy engine_policy(const struct route_config *config)
 	policy.synthetic_max_bp = arbiter->synthetic_max_bp;
 	policy.min_shapes = arbiter->min_shapes;
 	policy.max_shape_bp = arbiter->max_shape_bp;
+	policy.min_success = arbiter->min_success;
 	policy.watch_alarm = arbiter->watch_alarm;
 	policy.split_by_key = config->split_by != SPLIT_BY_REQUEST;
 	if (policy.split_by_key)

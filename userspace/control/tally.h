@@ -25,7 +25,8 @@
 
 /* X(name): counters of the step; they are added up. */
 #define TALLY_STEP(X)                                                                                        \
-	X(samples) X(mismatches) X(synthetic) X(synthetic_mismatches) X(legacy_requests) X(modern_requests)
+	X(samples)                                                                                           \
+	X(mismatches) X(synthetic) X(synthetic_mismatches) X(errors) X(legacy_requests) X(modern_requests)
 /* Of the step, and not to be added up: see tally_sum(). */
 #define TALLY_VARIETY(X) X(shapes) X(top_shape) X(legacy_keys) X(modern_keys)
 /* Of the build; they are added up. */

@@ -91,6 +91,8 @@ static void add_figures(struct control *control, struct route *route, const stru
 	engine_assess(&control->engine, route, moment_now(), &evidence);
 	const struct arbiter_decision *d = &evidence.decision;
 	const struct arbiter_facts *f = &evidence.facts;
+	add(json, "successes", json_integer((json_int_t)(f->samples - f->errors)));
+	add(json, "min_success", json_integer((json_int_t)evidence.policy.min_success));
 	add(json, "llr", f->samples ? json_real(d->llr) : json_null());
 	add(json, "llr_bound", json_real(arbiter_likelihood_bound(&evidence.policy)));
 	add(json, "wilson_lower", f->samples ? json_real(d->lower_bound) : json_null());

@@ -30,6 +30,7 @@ struct arbiter_policy arbiter_policy_default(void)
 		.synthetic_max_bp = ONE,
 		.min_shapes = 1,
 		.max_shape_bp = ONE,
+		.min_success = 1,
 		.split_min = 200,
 		.split_alarm = 25,
 		.alpha = 0.01,
@@ -160,6 +161,8 @@ static enum arbiter_reason missing_besides(const struct arbiter_policy *policy,
 	if (policy->max_shape_bp < ONE &&
 	    (wide)ONE * facts->top_shape > (wide)policy->max_shape_bp * facts->samples)
 		return ARBITER_REASON_SHAPE_SHARE;
+	if (facts->samples - facts->errors < policy->min_success)
+		return ARBITER_REASON_NO_SUCCESS;
 	return ARBITER_REASON_CONSISTENT;
 }
 
@@ -326,6 +329,13 @@ static void explain_evidence(const struct arbiter_policy *policy, const struct a
 		buf_printf(out, "one request shape has %" PRIu64 " of %" PRIu64 " samples, more than ",
 			   facts->top_shape, facts->samples);
 		append_threshold(out, policy->max_shape_bp);
+		break;
+	case ARBITER_REASON_NO_SUCCESS:
+		buf_printf(out,
+			   "%" PRIu64 " of %" PRIu32 " successful samples seen: %" PRIu64 " of %" PRIu64
+			   " were answered with an error (status 400 and above)",
+			   facts->samples - facts->errors, policy->min_success, facts->errors,
+			   facts->samples);
 		break;
 	case ARBITER_REASON_CONSISTENT:
 		append_consistency(out, facts, ">", policy->promote_above_bp);

@@ -16,8 +16,9 @@
  *
  * Both rules may be told to ask for more before a promotion, and never for less: evidence from real traffic
  * for a high weight (synthetic_max_bp), several request shapes, no shape with nearly all samples. The
- *defaults ask for none of it: then literal is the contract's rule and nothing else. Served counts that
- *contradict the weight (chi-square) freeze promotion under both rules.
+ * defaults ask for one thing only: a sample that is a success (min_success). Endpoints whose every answer is
+ *the same 404 agree perfectly, and nothing of them was seen to work. Served counts that contradict the weight
+ * (chi-square) freeze promotion under both rules.
  *
  * The order of the questions: is a rollback latched, is it off or paused; then rollback, which waits for
  * nothing else; then everything that promotion has to wait for.
@@ -49,6 +50,7 @@ struct arbiter_policy {
 	uint32_t synthetic_max_bp; /* a higher weight needs the evidence from real traffic alone */
 	uint32_t min_shapes;	   /* distinct request shapes in this step; 0 and 1 = no demand */
 	uint32_t max_shape_bp;	   /* share of this step's samples that one shape may have; 10000 = all */
+	uint32_t min_success;	   /* samples of this step that are no errors; 0 = no demand */
 	uint32_t split_min;	   /* requests (or keys) before the split is judged at all */
 	uint32_t split_by_key;	   /* the split's counts are of distinct keys, not of requests */
 	double split_alarm;	   /* chi-square of the split above which promotion freezes; 0 = never */
@@ -85,6 +87,7 @@ struct arbiter_facts {
 	uint32_t weight_bp;	/* wanted now */
 	uint64_t samples;	/* comparable ones of this step: n */
 	uint64_t mismatches;	/* of these: k <= n */
+	uint64_t errors;	/* of these: mismatches, and what both sides answered with the same error */
 	uint64_t build_samples; /* since this build was deployed; for the Wilson gates */
 	uint64_t build_mismatches;
 	/* What synthetic requests have in the four figures above. */
@@ -121,6 +124,7 @@ enum arbiter_action {
 	X(SYNTHETIC, "synthetic", "the weight needs evidence from real traffic")                             \
 	X(FEW_SHAPES, "few_shapes", "not enough distinct request shapes yet")                                \
 	X(SHAPE_SHARE, "shape_share", "one request shape has too large a share of the samples")              \
+	X(NO_SUCCESS, "no_success", "both sides answer with errors only")                                    \
 	X(STEP_AGE, "step_age", "the step has not lasted long enough")                                       \
 	X(NOT_SET, "not_set", "the wanted weight was not read back from the data path")                      \
 	X(SPLIT_WRONG, "split_wrong", "the served counts contradict the weight")                             \

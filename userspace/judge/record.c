@@ -17,27 +17,38 @@ struct member {
 	const char *name;
 	size_t offset;
 	enum kind kind;
+	bool later; /* not in records of the first versions: 0 then, which asks for nothing */
 };
 
 #define POLICY(kind, name)                                                                                   \
 	{                                                                                                    \
-#name, offsetof(struct arbiter_policy, name), kind                                           \
+#name, offsetof(struct arbiter_policy, name), kind, false                                    \
 	}
 #define FACT(kind, name)                                                                                     \
 	{                                                                                                    \
-#name, offsetof(struct arbiter_facts, name), kind                                            \
+#name, offsetof(struct arbiter_facts, name), kind, false                                     \
 	}
 
 static const struct member policy_members[] = {
-	POLICY(U32, promote_above_bp), POLICY(U32, rollback_below_bp),
-	POLICY(U32, min_samples),      POLICY(U32, rollback_min_samples),
-	POLICY(U32, step_bp),	       POLICY(U32, min_step_ms),
-	POLICY(U32, synthetic_max_bp), POLICY(U32, min_shapes),
-	POLICY(U32, max_shape_bp),     POLICY(U32, split_min),
-	POLICY(U32, split_by_key),     POLICY(REAL, split_alarm),
-	POLICY(REAL, alpha),	       POLICY(REAL, beta),
-	POLICY(U32, half_gate_bp),     POLICY(U32, full_gate_bp),
-	POLICY(REAL, watch_alarm),     {0},
+	POLICY(U32, promote_above_bp),
+	POLICY(U32, rollback_below_bp),
+	POLICY(U32, min_samples),
+	POLICY(U32, rollback_min_samples),
+	POLICY(U32, step_bp),
+	POLICY(U32, min_step_ms),
+	POLICY(U32, synthetic_max_bp),
+	POLICY(U32, min_shapes),
+	POLICY(U32, max_shape_bp),
+	POLICY(U32, split_min),
+	POLICY(U32, split_by_key),
+	POLICY(REAL, split_alarm),
+	POLICY(REAL, alpha),
+	POLICY(REAL, beta),
+	POLICY(U32, half_gate_bp),
+	POLICY(U32, full_gate_bp),
+	POLICY(REAL, watch_alarm),
+	{"min_success", offsetof(struct arbiter_policy, min_success), U32, true},
+	{0},
 };
 
 static const struct member facts_members[] = {
@@ -57,6 +68,7 @@ static const struct member facts_members[] = {
 	FACT(U64, split_modern),
 	FACT(U64, step_age_ms),
 	FACT(REAL, watch),
+	{"errors", offsetof(struct arbiter_facts, errors), U64, true},
 	{0},
 };
 
@@ -93,7 +105,8 @@ static bool member_read(const struct member *m, const json_t *value, char *at)
 static bool members_read(const struct member *members, const json_t *json, void *to)
 {
 	for (const struct member *m = members; m->name; m++) {
-		if (!member_read(m, json_object_get(json, m->name), (char *)to + m->offset))
+		const json_t *value = json_object_get(json, m->name);
+		if (!(m->later && !value) && !member_read(m, value, (char *)to + m->offset))
 			return false;
 	}
 	return true;
@@ -123,9 +136,9 @@ static const char *text_of(const json_t *object, const char *key)
 /* Could an arbiter have seen this? Its arithmetic relies on it. */
 static bool facts_are_possible(const struct arbiter_facts *f)
 {
-	return f->mismatches <= f->samples && f->build_mismatches <= f->build_samples &&
-	       f->synthetic <= f->samples && f->build_synthetic <= f->build_samples &&
-	       f->synthetic_mismatches <= f->mismatches &&
+	return f->mismatches <= f->samples && f->errors <= f->samples &&
+	       f->build_mismatches <= f->build_samples && f->synthetic <= f->samples &&
+	       f->build_synthetic <= f->build_samples && f->synthetic_mismatches <= f->mismatches &&
 	       f->build_synthetic_mismatches <= f->build_mismatches &&
 	       f->mismatches - f->synthetic_mismatches <= f->samples - f->synthetic &&
 	       f->build_mismatches - f->build_synthetic_mismatches <= f->build_samples - f->build_synthetic &&
