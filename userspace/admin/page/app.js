@@ -48,7 +48,7 @@ function show() {
 
 function draw() {
   if (!view) return;
-  view.update();
+  if (!document.hidden) view.update(); // a tab in the background keeps its title, and draws when it is looked at
   document.title = `${view.title()} · Phoenix`;
   drawFrame();
 }
@@ -131,7 +131,7 @@ function onBlock(type, json) {
       if (!named.size) setTimeout(askNamed, 200);
       named.add(json.route);
     }
-    if (view) view.update();
+    if (view && !document.hidden) view.update();
   }
 }
 
@@ -257,6 +257,7 @@ byId("skip").addEventListener("click", (event) => {
   (byId("view").querySelector("h1") || byId("view")).focus();
 });
 document.addEventListener("phoenix-redraw", draw);
+document.addEventListener("visibilitychange", draw);
 window.addEventListener("hashchange", () => {
   show();
   scrollTo(0, 0);

@@ -88,7 +88,7 @@ function table(points) {
 export function charts(id) {
   let points = [], answeredAt = 0, asked = false, stopped = false, drawnTheme = "", route = null;
   const drawn = CHARTS.map((spec) => {
-    const canvas = h("canvas", {role: "img"});
+    const canvas = h("canvas", {role: "img", "aria-label": sentence(spec, [])});
     return {spec, canvas, box: h("figure", {class: `chart chart-${spec.key}`}, h("figcaption", {text: spec.title}), h("div", {class: "canvas"}, canvas)), chart: null};
   });
   const note = h("p", {class: "muted", text: "No points yet: they come with the first requests, one a second."});
@@ -96,6 +96,14 @@ export function charts(id) {
   const details = h("details", {class: "more"}, h("summary", {text: "The newest points as a table"}), rows);
   details.addEventListener("toggle", () => draw());
   const node = h("div", {class: "charts"}, note, h("div", {class: "chart-grid"}, drawn.map(({box}) => box)), details);
+
+  // What nobody sees is drawn once, and again when it comes into view.
+  let inView = true;
+  const watch = new IntersectionObserver((entries) => {
+    inView = entries[entries.length - 1].isIntersecting;
+    if (inView && points.length) draw();
+  });
+  watch.observe(node);
 
   function draw() {
     const theme = `${document.documentElement.dataset.theme} ${matchMedia("(prefers-color-scheme: dark)").matches}`;
@@ -105,8 +113,9 @@ export function charts(id) {
         item.chart.destroy();
         item.chart = null;
       }
-      const data = datasets(item.spec, points, route);
       setAttribute(item.canvas, "aria-label", sentence(item.spec, points));
+      if (item.chart && !inView) continue;
+      const data = datasets(item.spec, points, route);
       if (!item.chart) item.chart = new Chart(item.canvas, {type: "line", data: {datasets: data}, options: options(item.spec)});
       else {
         item.chart.data.datasets = data;
@@ -149,6 +158,7 @@ export function charts(id) {
     redrawNow: () => { if (points.length) draw(); },
     stop() {
       stopped = true;
+      watch.disconnect();
       for (const item of drawn) if (item.chart) item.chart.destroy();
     },
   };
