@@ -83,7 +83,8 @@ npm_packages() {
 	cmp -s "$folder/package-lock.json" "$mark" && return 0
 	say "installing tests/browser's packages from npm: $(grep -oE '"(axe|playwright)-core": "[^"]*"' \
 		"$folder/package.json" | tr -d '"' | paste -sd, | sed 's/,/, /g')"
-	if ! npm ci --prefix "$folder" --prefer-offline --no-audit --no-fund --ignore-scripts --loglevel=error; then
+	if ! npm ci --prefix "$folder" --prefer-offline --no-audit --no-fund --ignore-scripts \
+		--loglevel=error --fetch-retry-mintimeout=2000 --fetch-retry-maxtimeout=10000; then
 		say "npm could not install them; its message is above. The tests of the web page (browser/*) will" \
 			"fail until this has worked: npm ci --prefix tests/browser"
 		return 0
