@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "config_value.h"
 #include "ctl/parse.h"
+#include "ctl/progress.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -213,9 +214,19 @@ static int write_reports(const struct options *o, const struct report_subject *s
 	return code;
 }
 
+static struct progress progress;
+static const struct load_options *under_way;
+
+/* On a terminal a bar and a line that replaces itself, elsewhere a line each time. */
 static void on_progress(const struct load_figures *figures)
 {
-	report_progress(figures, isatty(STDERR_FILENO), stderr);
+	struct buf line = {0};
+	report_progress(figures, &line);
+	if (style_of(stderr).redraws)
+		progress_show(&progress, report_done(under_way, figures), buf_cstr(&line));
+	else
+		fprintf(stderr, "%s\n", buf_cstr(&line));
+	buf_fini(&line);
 }
 
 static int say_ring_error(int err)
@@ -230,17 +241,16 @@ static int say_ring_error(int err)
 static int run_load(const struct options *o, struct load_options *load, struct report_subject *subject,
 		    struct reconcile *reconcile)
 {
-	bool terminal = isatty(STDERR_FILENO);
-	double seconds = o->progress_s >= 0 ? o->progress_s
-			 : terminal	    ? TERMINAL_PROGRESS_S
-					    : PIPE_PROGRESS_S;
+	double seconds = o->progress_s >= 0	    ? o->progress_s
+			 : style_of(stderr).redraws ? TERMINAL_PROGRESS_S
+						    : PIPE_PROGRESS_S;
 	struct buf why = {0};
 	load->progress = seconds > 0 ? on_progress : NULL;
 	load->progress_ns = (uint64_t)(seconds * (double)NS_PER_SEC);
 	load->observer = reconcile ? reconcile_observer(reconcile) : NULL;
+	under_way = load;
 	int err = load_run(load, subject->scenario, (struct load_figures *)subject->figures);
-	if (terminal && load->progress)
-		fputs("\r\033[K", stderr);
+	progress_hide(&progress);
 	if (err)
 		return say_ring_error(err);
 	int counted = reconcile ? reconcile_finish(reconcile, &why) : CTL_DONE;

@@ -4,12 +4,14 @@ ctl: phoenixctl as scripts use it: exit statuses, data on stdout, talk on stderr
 """
 import json
 import os
+import shutil
+import signal
 import subprocess
 import threading
 
 from lib.case import Bench, check, equal, table, timeout
 from lib.net import Client, ask, response, wait_for
-from lib.process import Gateway, built, route, run
+from lib.process import Gateway, built, route, run, scratch
 from lib.upstream import Upstream
 
 SUBJECTS = ("phoenix",)
@@ -76,18 +78,85 @@ def test_status(env, row):
     check("plain" in out and "Not Started: 100% on Legacy" in out, out)
 
 
-@table([("status",), ("status", "plain"), ("route", "ls"), ("weight", "get", "plain"), ("diff", "ls", "plain"),
-        ("config", "show"), ("events",)])
-def test_json_output(env, row):
-    out, _ = ctl(env, *row, "-o", "json")
-    for text in (out,) if row != ("events",) else out.strip().splitlines() or ("{}",):
-        try:
-            json.loads(text)
-        except ValueError:
-            if row == ("events",):
-                json.loads(out)
-                break
-            raise AssertionError(f"not JSON: {text[:500]!r}") from None
+@table([("status",), ("status", "plain"), ("route", "ls"), ("weight", "get", "plain"), ("decisions", "plain"), ("diff", "ls", "plain"),
+        ("diff", "show", "plain"), ("diff", "ignore", "plain"), ("trace", "GET", "/plain"), ("events",), ("migration", "ls"), ("config", "show"),
+        ("config", "diff"), ("config", "schema"), ("config", "check", "{config}"), ("doctor",), ("version",), ("xdp", "status")])
+def test_every_read_has_json(env, row):
+    """One JSON text on stdout, and nothing else."""
+    words = [w.replace("{config}", env.gw.config_path) for w in row]
+    local = row[0] == "config" and row[1] in ("schema", "check")
+    status, out, err = run(built("phoenixctl", sanitized=True), *([] if local else ["--admin", f"unix:{env.gw.socket_path}"]), *words, "-o", "json")
+    check(status == 0 or row == ("doctor",) and status == 1, status, out, err)
+    json.loads(out)
+
+
+def test_not_permitted_is_6(env):
+    """Another user at the socket; no token, and a wrong one, at an address that asks for one."""
+    address = f"unix:{env.gw.socket_path}"
+    program = shutil.copy(built("phoenixctl"), os.path.join(scratch(), "phoenixctl"))
+    for path in (os.path.dirname(env.gw.socket_path), os.path.dirname(program)):
+        os.chmod(path, 0o711)
+        os.chmod(os.path.dirname(path), os.stat(os.path.dirname(path)).st_mode | 0o011)
+    status, out, err = run(program, "--admin", address, "status", user="nobody", group="nogroup", extra_groups=[])
+    equal((status, out), (6, ""), err)
+    check("run as root or as a member of the socket's group" in err, err)
+    token = os.path.join(env.gw.directory, "token")
+    with open(token, "w") as file:
+        file.write("right-right-right-right\n")
+    os.chmod(token, 0o600)
+    gw = Gateway(env.gw.routes, start=False)
+    gw.config["admin"]["token_file"] = token
+    gw.start()
+    try:
+        tcp = f"http://127.0.0.1:{gw.admin_port}"
+        status, out, err = run(built("phoenixctl"), "--admin", tcp, "status", env={"PATH": os.environ["PATH"]})
+        equal((status, out), (6, ""), err)
+        check("--token-file or PHOENIX_TOKEN" in err, err)
+        equal(run(built("phoenixctl"), "--admin", tcp, "status", env={"PATH": os.environ["PATH"], "PHOENIX_TOKEN": "wrong"})[0], 6)
+        status, out, err = run(built("phoenixctl"), "--admin", tcp, "--token-file", token, "status")
+        equal(status, 0, err)
+        check("right-right" not in out + err, "the token is nowhere")
+    finally:
+        gw.end()
+        gw.remove()
+
+
+@timeout(60)
+def test_events_are_followed_over_a_restart(env):
+    """None twice, none lost that the daemon still knows, in their order."""
+    gw = Gateway([route("one", "/one", legacy=env.legacy.url, modern=env.modern.url)])
+    path = os.path.join(gw.directory, "events")
+    with open(path, "w") as out:
+        child = subprocess.Popen([built("phoenixctl", sanitized=True), "--admin", f"unix:{gw.socket_path}", "events", "-f", "-o", "json"],
+                                 stdout=out, stderr=subprocess.PIPE, text=True)
+
+    def seen():
+        with open(path) as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+
+    def weights():
+        return [e["message"] for e in seen() if e["type"] == "weight"]
+    try:
+        for weight in (0.1, 0.2):
+            gw.admin.set_weight("one", weight)
+        wait_for("the changes", lambda: len(weights()) >= 2)
+        gw.end()
+        gw.restart()
+        for weight in (0.3, 0.4):
+            gw.admin.set_weight("one", weight)
+        wait_for("the changes after the restart", lambda: len(weights()) >= 4, 20)
+        check(["20%" in weights()[1], "30%" in weights()[2], "40%" in weights()[3]] == [True] * 3, weights())
+        ids = [e["id"] for e in seen()]
+        equal(len(ids), len(set(ids)), f"events once each: {ids}")
+        child.send_signal(signal.SIGINT)
+        equal(child.wait(10), 0)
+        err = child.stderr.read()
+        check("daemon not reachable, retrying" in err and "daemon reachable again" in err, err)
+    finally:
+        child.kill()
+        child.wait()
+        gw.end()
+        gw.remove()
 
 
 def test_weight(env):

@@ -173,17 +173,26 @@ void report_table(const struct report_subject *subject, FILE *to)
 	print_shares(subject, to);
 }
 
-void report_progress(const struct load_figures *f, bool terminal, FILE *to)
+double report_done(const struct load_options *options, const struct load_figures *f)
+{
+	uint64_t requests = options->total;
+	double seconds = options->closed ? options->duration_s : schedule_duration_s(&options->schedule);
+	double by_time = seconds > 0 ? seconds_of(f) / seconds : 0;
+	double by_count = requests ? (double)f->sent / (double)requests : 0;
+	double done = by_time > by_count ? by_time : by_count; /* what ends it first */
+	return done < 1 ? done : 1;
+}
+
+void report_progress(const struct load_figures *f, struct buf *out)
 {
 	static uint64_t answered_before, elapsed_before_ns;
 	double seconds = (double)(f->elapsed_ns - elapsed_before_ns) / (double)NS_PER_SEC;
 	double rate = seconds > 0 ? (double)(f->answered - answered_before) / seconds : 0;
-	fprintf(to,
-		"%s%4.0f s  %" PRIu64 " sent  %" PRIu64 " answered (%.0f/s)  %" PRIu64
-		" failed  p99 %.1f ms%s",
-		terminal ? "\r" : "", seconds_of(f), f->sent, f->answered, rate, load_failed(f),
-		ms((double)histogram_percentile_ns(&f->latency, 0.99)), terminal ? "\033[K" : "\n");
-	fflush(to);
+	buf_printf(out,
+		   "%4.0f s  %" PRIu64 " sent  %" PRIu64 " answered (%.0f/s)  %" PRIu64
+		   " failed  p99 %.1f ms",
+		   seconds_of(f), f->sent, f->answered, rate, load_failed(f),
+		   ms((double)histogram_percentile_ns(&f->latency, 0.99)));
 	answered_before = f->answered;
 	elapsed_before_ns = f->elapsed_ns;
 }

@@ -2,7 +2,6 @@
 /* progress: see progress.h. */
 #include "ctl/progress.h"
 
-#include "ctl/figure.h"
 #include "ctl/frame.h"
 
 #define BAR_COLUMNS 20
@@ -23,7 +22,7 @@ void progress_show(struct progress *progress, double ratio, const char *text)
 	if (!style.redraws)
 		return;
 	format_bar(&line, ratio, BAR_COLUMNS, style.unicode);
-	buf_printf(&line, " %4s  ", figure_percent(ratio).text);
+	buf_printf(&line, " %3d%%  ", (int)(ratio * 100)); /* whole: it must not flicker */
 	format_clean(&line, text);
 	buf_append_str(&out, "\r");
 	frame_cut(buf_slice(&line), style.width - 1, 1,
