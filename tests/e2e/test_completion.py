@@ -95,7 +95,12 @@ def test_ids_that_a_shell_would_read_are_not_offered(env):
 
     class Liar(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            body = json.dumps({"routes": [{"id": n, "headline": "\x1b]0;owned\x07"} for n in names]}).encode()
+            answer = {"routes": [{"id": n, "headline": "\x1b]0;owned\x07"} for n in names]}
+            if self.path == "/admin/datapath":
+                answer = {"xdp": {"interfaces": [{"name": n, "mode": "native"} for n in ("eth0", "$(id)", "enp1s0")]}}
+            if self.path == "/admin/migrations":
+                answer = {"migrations": [{"id": "users"}, {"id": "orders", "headline": "Migration Complete"}]}
+            body = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -107,6 +112,8 @@ def test_ids_that_a_shell_would_read_are_not_offered(env):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     equal(bash(env, "pause", "", admin=address), ["good"])
+    equal(bash(env, "xdp", "status", "e", admin=address), ["eth0", "enp1s0"])
+    equal(bash(env, "migration", "show", "", admin=address), ["users", "orders"])
     raw = subprocess.run([built("phoenixctl"), "__complete", "--", "--admin", address, "pause", ""], capture_output=True).stdout
     check(b"\x1b" not in raw and b"\x07" not in raw, raw)
     server.shutdown()

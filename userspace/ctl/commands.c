@@ -134,7 +134,7 @@ const struct ctl_command ctl_commands[] = {
 	 "are\n"
 	 "basis points.",
 	 run_maps},
-	{"xdp status", "[PIN_DIR]", READ, "where the fast path is attached, asked of the devices",
+	{"xdp status", "[PIN_DIR|INTERFACE]", READ, "where the fast path is attached, asked of the devices",
 	 "Works as root with a daemon or without. PIN_DIR defaults to the daemon's, or /sys/fs/bpf/phoenix.",
 	 run_xdp_status},
 	{"xdp detach", "[PIN_DIR]", READ, "drain the fast path and take it off the devices",

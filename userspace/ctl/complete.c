@@ -12,6 +12,7 @@
 #include "ctl/talk.h"
 #include "config_value.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #define ASK_TIMEOUT_MS 500u
@@ -137,16 +138,16 @@ static void offer_commands(struct completion *c, const char *const *words, size_
 /* What a word of the tables stands for: an argument of a command ("ROUTE") or the value of an option. */
 static void offer_kind(struct completion *c, const char *kind)
 {
-	if (strchr(kind, '|') && !strstr(kind, "FILE"))
+	if (strchr(kind, '|') && islower((unsigned char)kind[0]))
 		offer_words(c, kind);
 	if (strstr(kind, "ROUTE"))
 		offer_list(c, "/admin/routes", "routes", "id", "headline");
 	if (strstr(kind, "FILE"))
 		buf_append_str(c->out, ":files\n");
-	if (strcmp(kind, "PIN_DIR") == 0)
+	if (strstr(kind, "PIN_DIR"))
 		buf_append_str(c->out, ":dirs\n");
 	if (strstr(kind, "INTERFACE"))
-		offer_list(c, "/admin/config", "config.xdp.interfaces", "", "");
+		offer_list(c, "/admin/datapath", "xdp.interfaces", "name", "mode");
 	if (strcmp(kind, "MIGRATION") == 0)
 		offer_list(c, "/admin/migrations", "migrations", "id", "headline");
 	if (strcmp(kind, "POINTER") == 0 || strcmp(kind, "GROUP") == 0)

@@ -8,9 +8,11 @@
 #include "ctl/field.h"
 #include "ctl/handlers.h"
 #include "ctl/talk.h"
+#include "config_report.h"
 #include "dataplane/inspect.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define ASK_TIMEOUT_MS 2000u
 #define DRAIN_MS       5000u
@@ -19,13 +21,15 @@
 static const char *pin_dir_of(struct ctl *ctl, const struct ctl_line *line, struct answer *answer)
 {
 	int got = client_call(ctl->client, "GET", "/admin/datapath", NULL, NULL, ASK_TIMEOUT_MS, answer);
-	if (line->argument_count)
+	if (line->argument_count && line->arguments[0][0] == '/')
 		return line->arguments[0];
 	return got == CTL_DONE ? field_text(answer->json, "xdp.pin_dir", INSPECT_PIN_DIR) : INSPECT_PIN_DIR;
 }
 
-static int failed(const struct ctl *ctl, const char *what, int err, struct buf *why)
+static int failed(const struct ctl *ctl, const char *what, const char *pin_dir, int err, struct buf *why)
 {
+	if (err == -ENOENT)
+		talk_nearest_file(pin_dir, why);
 	talk_error(ctl, "%s: %s", what, why->len ? buf_cstr(why) : strerror(-err));
 	buf_fini(why);
 	return err == -EPERM ? CTL_NOT_PERMITTED : CTL_FAILED;
@@ -68,14 +72,47 @@ static int print_status(struct ctl *ctl, const json_t *status, bool daemon)
 	return talk_write(ctl, &out);
 }
 
+/* Leaves only the interface with this name. CTL_DONE, or CTL_USAGE with the nearest one that there is. */
+static int choose_interface(const struct ctl *ctl, json_t *status, const char *name)
+{
+	json_t *interfaces = field(status, "interfaces"), *item;
+	const char **names = calloc(json_array_size(interfaces) + 1, sizeof(*names));
+	struct buf hint = {0};
+	size_t i;
+	json_array_foreach(interfaces, i, item)
+	{
+		if (names)
+			names[i] = field_text(item, "name", "");
+		if (strcmp(field_text(item, "name", ""), name) != 0)
+			continue;
+		free(names);
+		json_object_set_new(status, "interfaces", json_pack("[O]", item));
+		return CTL_DONE;
+	}
+	if (names)
+		option_suggest(name, names, "", &hint);
+	talk_error(
+		ctl,
+		"the fast path is not on an interface %s%s; \"phoenixctl xdp status\" lists them (a PIN_DIR "
+		"begins with /)",
+		quote(slice_str(name)).text, buf_cstr(&hint));
+	free(names);
+	buf_fini(&hint);
+	return CTL_USAGE;
+}
+
 int run_xdp_status(struct ctl *ctl, const struct ctl_line *line)
 {
 	struct answer answer;
 	struct buf why = {0};
 	json_t *status = NULL;
 	const char *pin_dir = pin_dir_of(ctl, line, &answer);
+	const char *interface =
+		line->argument_count && line->arguments[0][0] != '/' ? line->arguments[0] : NULL;
 	int err = inspect_status(pin_dir, &status, &why), result;
-	if (err == -ENOENT && !line->argument_count) {
+	if (!err && interface && choose_interface(ctl, status, interface)) {
+		result = CTL_USAGE;
+	} else if (err == -ENOENT && !line->argument_count) {
 		/* Nothing is loaded: an answer, not a failure. */
 		if (ctl->json) {
 			status = json_pack("{s:s, s:s, s:[]}", "state", "off", "pin_dir", pin_dir,
@@ -88,7 +125,7 @@ int run_xdp_status(struct ctl *ctl, const struct ctl_line *line)
 		}
 		buf_fini(&why);
 	} else if (err) {
-		result = failed(ctl, "xdp status", err, &why);
+		result = failed(ctl, "xdp status", pin_dir, err, &why);
 	} else {
 		result = ctl->json ? talk_json(ctl, status) : print_status(ctl, status, answer.json != NULL);
 	}
@@ -109,7 +146,7 @@ int run_xdp_detach(struct ctl *ctl, const struct ctl_line *line)
 	const char *pin_dir = pin_dir_of(ctl, line, &answer);
 	int err = inspect_detach(pin_dir, DRAIN_MS, say_line, ctl, &why), result = CTL_DONE;
 	if (err)
-		result = failed(ctl, "xdp detach", err, &why);
+		result = failed(ctl, "xdp detach", pin_dir, err, &why);
 	else if (answer.json && !line->argument_count)
 		talk_note(ctl, "the daemon goes on and serves alone; it attaches again when it is started "
 			       "again with "
@@ -169,9 +206,10 @@ int run_maps(struct ctl *ctl, const struct ctl_line *line)
 	struct answer answer;
 	struct buf why = {0}, out = {0};
 	json_t *maps = NULL;
-	int err = inspect_maps(pin_dir_of(ctl, line, &answer), &maps, &why), result;
+	const char *pin_dir = pin_dir_of(ctl, line, &answer);
+	int err = inspect_maps(pin_dir, &maps, &why), result;
 	if (err) {
-		result = failed(ctl, "maps", err, &why);
+		result = failed(ctl, "maps", pin_dir, err, &why);
 	} else if (ctl->json) {
 		result = talk_json(ctl, maps);
 	} else {
