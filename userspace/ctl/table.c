@@ -141,9 +141,9 @@ static void render_row(const struct table *table, const struct table_cell *cells
 				      ? layout->widths[c] - columns
 				      : 0;
 		buf_printf(out, "%*s", (int)((c > 0 ? 2 : 0) + left), "");
-		tint_begin(out, layout->style->colour, cells[c].tint);
+		tint_begin(out, layout->style->colour && *text, cells[c].tint);
 		columns = append_cell(text, layout->widths[c], layout->style->unicode, out);
-		tint_end(out, layout->style->colour, cells[c].tint);
+		tint_end(out, layout->style->colour && *text, cells[c].tint);
 		if (c + 1 < layout->beside)
 			buf_printf(out, "%*s", (int)(layout->widths[c] - columns - left), "");
 	}
