@@ -7,6 +7,7 @@ systemd-analyze, and then run by a real systemd (lib/machine.py) with all its re
 the fast path attaches there and serves, a reload swaps routes, a replaced program takes over, and all under the user "phoenix".
 """
 import glob
+import json
 import os
 import re
 import shutil
@@ -87,6 +88,29 @@ def test_sample(env, row):
     """Every sample is good, without a warning."""
     status, out, err = run(built("phoenixd"), "--check", "--config", os.path.join(ROOT, "tools/config", row[0]))
     equal((status, err), (0, ""), out)
+
+
+def test_full_sample_names_every_key(_env):
+    """As `phoenixctl config schema` has them."""
+    schema = json.loads(run(built("phoenixctl"), "config", "schema")[1])
+    with open(os.path.join(ROOT, "tools/config/full.yaml")) as file:
+        lines = file.read().splitlines()
+    there, path = set(), []
+    for line in lines:
+        key = re.match(r"( *)(- )?([a-z_]+):", line)
+        if key:
+            depth = len(key[1]) + len(key[2] or "")
+            path = [p for p in path if p[0] < depth] + [(depth, key[3])]
+            there.add(".".join(name for _, name in path))
+
+    def keys(node, prefix=""):
+        node = node.get("items", node) if node.get("type") == "array" else node
+        for name, value in node.get("properties", {}).items():
+            yield prefix + name
+            yield from keys(value, prefix + name + ".")
+    wanted = set(keys(schema))
+    check(len(wanted) > 80, "the schema was not understood", sorted(wanted))
+    equal((sorted(wanted - there), sorted(there - wanted)), ([], []), "keys that are missing in full.yaml; that there are none of")
 
 
 def unit_in(env, folder):

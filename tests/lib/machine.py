@@ -106,7 +106,8 @@ class Machine:
 
     def run(self, *args, check=True, timeout_s=40, env=None):
         """Runs a program inside; its stdout and stderr."""
-        done = subprocess.run([need("nsenter"), "-t", self.init, "-n", "-m", "-p", "-u", "-i", "-C", "--wd=/", "--", *map(str, args)],
+        done = subprocess.run([need("nsenter"), "-t", self.init, "-n", "-m", "-p", "-u", "-i", "-C", "--", "sh", "-c",
+                               'cd / && exec "$@"', "sh", *map(str, args)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=timeout_s, env=env)
         if check and done.returncode:
