@@ -187,7 +187,7 @@ def test_wait_for_on_a_terminal(env):
     env.admin.ok("POST", f"/admin/routes/{name}/resume")
 
 
-@timeout(60)
+@timeout(90)
 def test_migrate_shows_how_far_it_is(env):
     rig = Rig(sanitized=False)
     try:
@@ -203,6 +203,25 @@ def test_migrate_shows_how_far_it_is(env):
         code, out, err = run(built("phoenixctl"), "--admin", f"unix:{rig.gw.socket_path}", "migration", "show", "bar", "-f")
         equal(code, 0, err)
         check("█" not in out + err and "bar: Migration Complete" in out, "no bar in a pipe", out, err)
+        with open(path, "w") as file:
+            json.dump(rig.spec("again", fault="wrong", verify=[]), file)
+        ctl = [built("phoenixctl"), "--admin", f"unix:{rig.gw.socket_path}"]
+        equal(run(*ctl, "migrate", path)[0], 10)
+        code, out, err = run(*ctl, "migration", "retry", "again", "--detach", "-o", "json")
+        check(code == 0, code, out, err)
+        equal(json.loads(out)["id"], "again")
+        code, out, err = run(*ctl, "migration", "show", "again", "-f")
+        check(code == 10 and "Rollback triggered" in out, "anew, to the same end", code, out, err)
+        with open(path, "w") as file:
+            json.dump(rig.spec("early", fault="wrong", verify=[{"request": {"path": "/early/1"}}]), file)
+        equal(run(*ctl, "migrate", path)[0], 10)
+        code, out, err = run(*ctl, "migration", "retry", "early")
+        check(code == 5 and "migrate FILE" in err, "says how to begin anew", code, err)
+        code, out, err = run(*ctl, "migration", "retry", "agian")
+        check(code == 2 and 'did you mean "again"?' in err, code, err)
+        code, out, err = run(*ctl, "migration", "rm", "again", "-o", "json")
+        equal(code, 0, err)
+        json.loads(out)
     finally:
         rig.stop()
 

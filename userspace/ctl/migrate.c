@@ -296,6 +296,32 @@ int run_migration_ls(struct ctl *ctl, const struct ctl_line *line)
 	return status;
 }
 
+/* Orders it by the route's verb. *answer is replaced by the route. */
+static int begin_anew(const struct ctl *ctl, const char *id, const json_t *body, json_t **answer)
+{
+	char *path = client_path("/admin/routes/%s/retry", id);
+	struct answer got = {0};
+	int status =
+		path ? client_call(ctl->client, "POST", path, body, NULL, TALK_TIMEOUT_MS, &got) : CTL_FAILED;
+
+	if (status && got.status == 404) { /* the migration is known, its route is not */
+		talk_error(ctl,
+			   "retry %s: it ended before its route was there; \"phoenixctl migrate FILE\" with "
+			   "the same "
+			   "id begins anew",
+			   id);
+		status = CTL_CONFLICT;
+	} else if (status) {
+		talk_error(ctl, "retry %s: %s", id, buf_cstr(&got.message));
+	} else {
+		json_decref(*answer);
+		*answer = json_incref(got.json);
+	}
+	answer_fini(&got);
+	free(path);
+	return status;
+}
+
 /* Begins a migration that was rolled back anew, at its first stage. */
 int run_migration_retry(struct ctl *ctl, const struct ctl_line *line)
 {
@@ -308,9 +334,11 @@ int run_migration_retry(struct ctl *ctl, const struct ctl_line *line)
 		json_t *log = field(answer, "log"); /* what was said before is not said again */
 		f.since = field_count(
 			json_array_get(log, json_array_size(log) ? json_array_size(log) - 1 : 0), "number");
-		status = talk_route(ctl, "retry", "POST", "/admin/routes/%s/retry", f.id, body, NULL);
+		status = begin_anew(ctl, f.id, body, &answer);
 	}
-	if (status == CTL_DONE && line->options[OPTION_DETACH]) {
+	if (status == CTL_DONE && line->options[OPTION_DETACH] && ctl->json) {
+		status = talk_json(ctl, answer);
+	} else if (status == CTL_DONE && line->options[OPTION_DETACH]) {
 		format_clean(&out, f.id);
 		buf_append_str(&out, ": begun anew\n");
 		status = talk_write(ctl, &out);
@@ -378,7 +406,9 @@ int run_migration_rm(struct ctl *ctl, const struct ctl_line *line)
 	struct buf out = {0};
 	int status = talk_route(ctl, "remove the migration", "DELETE", "/admin/migrations/%s",
 				line->arguments[0], body, &answer);
-	if (status == CTL_DONE) {
+	if (status == CTL_DONE && ctl->json) {
+		status = talk_json(ctl, answer);
+	} else if (status == CTL_DONE) {
 		format_clean(&out, line->arguments[0]);
 		buf_append_str(&out, field(answer, "id") ? ": is being undone\n" : ": removed\n");
 		status = talk_write(ctl, &out);
