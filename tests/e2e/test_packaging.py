@@ -52,7 +52,7 @@ def test_install_and_uninstall(env):
     there = files(root)
     for name in [f"usr/{p}" for p in PROGRAMS] + [
             "etc/phoenix/phoenix.json", "usr/lib/systemd/system/phoenixd.service", "usr/lib/phoenix/reload",
-            "usr/lib/sysusers.d/phoenix.conf", "usr/lib/tmpfiles.d/phoenix.conf", "usr/share/man/man1/phoenixctl.1",
+            "etc/logrotate.d/phoenix", "usr/lib/sysusers.d/phoenix.conf", "usr/lib/tmpfiles.d/phoenix.conf", "usr/share/man/man1/phoenixctl.1",
             "usr/share/man/man5/phoenix.json.5", "usr/share/man/man8/phoenixd.8", "usr/share/doc/phoenix/README.md",
             "usr/share/bash-completion/completions/phoenixctl"]:
         check(name in there, f"{name} is not installed", there)
@@ -157,7 +157,7 @@ def test_debian_package(env):
     fields = run("dpkg-deb", "-f", package)[1]
     for library in ("libc6", "liburing2", "libjansson4", "libyaml-0-2", "libxdp1", "libbpf1", "zlib1g"):
         check(re.search(rf"^Depends: .*\b{library} ?[(,]", fields, re.M) or f" {library}," in fields, f"no dependency on {library}", fields)
-    equal(run("dpkg-deb", "-I", package, "conffiles")[1].split()[0], "/etc/phoenix/phoenix.json")
+    equal(run("dpkg-deb", "-I", package, "conffiles")[1].split(), ["/etc/logrotate.d/phoenix", "/etc/phoenix/phoenix.json"])
     said = subprocess.run([need("lintian"), package], text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120).stdout
     equal([line for line in said.splitlines() if line.startswith(("E:", "W:"))], [], "lintian")
     if os.geteuid():
