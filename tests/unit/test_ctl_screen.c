@@ -115,6 +115,24 @@ TEST(narrow_terminals_get_blocks_or_a_narrow_table)
 	json_decref(status);
 }
 
+TEST(a_service_that_is_deployed_has_its_line)
+{
+	struct style pipe = {0};
+	struct buf out = {0};
+	json_t *status =
+		parse("{\"headline\":\"Not Started: 100% on Legacy\",\"routes\":[],\"migrations\":["
+		      "{\"id\":\"users\",\"stage\":\"verify\",\"headline\":\"Deploying Modern: build\","
+		      "\"over\":false,\"last_line\":\"cc -o x\\u001b[2J\"},"
+		      "{\"id\":\"old\",\"stage\":\"complete\",\"over\":true},"
+		      "{\"id\":\"on-its-way\",\"stage\":\"migrate\",\"over\":false}]}");
+	screen_status(status, &pipe, NULL, &out);
+	CHECK_STR(buf_cstr(&out), "Not Started: 100% on Legacy\n"
+				  "  migration    users: Deploying Modern: build: cc -o x?[2J\n"
+				  "no routes\n");
+	json_decref(status);
+	buf_fini(&out);
+}
+
 /* A sample more is no change; a weight, a state or another reason is. */
 TEST(key_changes_with_what_matters)
 {

@@ -165,6 +165,27 @@ static void screen_troubles(const json_t *status, const struct style *style, str
 	buf_fini(&text);
 }
 
+/* What is being verified or deployed has no route yet, or one that does not tell: a line each. */
+static void screen_migrations(const json_t *status, const struct style *style, struct buf *out)
+{
+	json_t *migration;
+	size_t i;
+	json_array_foreach(field(status, "migrations"), i, migration)
+	{
+		const char *stage = field_text(migration, "stage", "");
+		struct buf text = {0};
+		if (field_true(migration, "over") || strcmp(stage, "mirror") == 0 ||
+		    strcmp(stage, "migrate") == 0 || strcmp(stage, "complete") == 0)
+			continue; /* from there on the route says it */
+		buf_printf(&text, "%s: %s", field_text(migration, "id", "?"),
+			   field_text(migration, "headline", "?"));
+		if (*field_text(migration, "last_line", ""))
+			buf_printf(&text, ": %s", field_text(migration, "last_line", ""));
+		screen_named(out, style, "migration", TINT_CYAN, buf_cstr(&text));
+		buf_fini(&text);
+	}
+}
+
 /* The daemon in one line, for people at a terminal. */
 static void screen_daemon(const json_t *status, const struct style *style, struct buf *out)
 {
@@ -209,6 +230,7 @@ void screen_status(const json_t *status, const struct style *style, const char *
 
 	screen_text(out, style, 0, TINT_BOLD, field_text(status, "headline", "?"));
 	screen_troubles(status, style, out);
+	screen_migrations(status, style, out);
 	if (style->terminal)
 		screen_daemon(status, style, out);
 	if (json_array_size(routes) == 0) {
