@@ -38,7 +38,7 @@ table() {
 	for folder in grafana prometheus logrotate.d; do
 		[[ ! -d tools/$folder ]] || case $folder in
 		logrotate.d) echo "644 $SYSCONFDIR/logrotate.d/phoenix tools/$folder/phoenix" ;;
-		*) echo "644 $PREFIX/share/phoenix/$folder $(find "tools/$folder" -type f ! -name README.md | sort | paste -sd' ')" ;;
+		*) echo "644 $PREFIX/share/phoenix/$folder $(find "tools/$folder" -type f ! -name README.md ! -name '*.test.*' | sort | paste -sd' ')" ;;
 		esac
 	done
 }
