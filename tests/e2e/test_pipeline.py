@@ -5,9 +5,11 @@ down, the repair loop, orders on the way, and the deployed service's own life.
 """
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
+import tempfile
 import time
 
 from lib.case import Bench, check, equal, table, timeout
@@ -122,6 +124,51 @@ def test_traffic_made_from_the_sources_openapi(env):
     equal(code, 0, f"exit\n{out}{err}")
     with open(os.path.join(rig.work, "made", "scenario.json")) as file:
         check(any("/made/" in r["path"] for r in json.load(file)["requests"]), "the scenario's requests")
+
+
+@timeout(60)
+def test_a_service_as_another_user(env):
+    """deploy.user: built and run as nobody, by a daemon with its filter of system calls on; not by one that is nobody itself."""
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+    deploy = {"user": "nobody"}
+    directory = tempfile.mkdtemp(dir="/tmp")  # whose folders others may enter
+    os.chmod(directory, 0o755)
+    rig = Rig(sanitized=False, seccomp=True, pipeline={"directory": f"{directory}/work"})
+    try:
+        spec = rig.spec("other", deploy=deploy, service={"command": ["/usr/bin/python3", "server.py"],
+                                                         "build": ["/usr/bin/touch", "built"]})
+        code, out, err = rig.migrate(spec)
+        equal(code, 0, f"exit\n{out}{err}")
+        for pid in rig.processes("other"):
+            equal(os.stat(f"/proc/{pid}").st_uid, pwd.getpwnam("nobody").pw_uid, "the process's user")
+            with open(f"/proc/{pid}/status") as file:
+                status = file.read()
+            check(re.search(r"NoNewPrivs:\s1", status) and re.search(r"CapEff:\s0+\n", status), status)
+        equal(os.stat(f"{rig.work}/deploy/other/built").st_uid, pwd.getpwnam("nobody").pw_uid, "the built file's owner")
+        code, out, err = rig.migrate(rig.spec("no-such", deploy={"user": "no-such-user-here"}))
+        equal(code, 10, f"exit\n{out}{err}")
+        check("there is no user no-such-user-here" in out, out)
+    finally:
+        rig.stop()
+        shutil.rmtree(directory)
+    os.mkdir(directory)
+    os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
+    rig = Rig(sanitized=False, seccomp=True, user="nobody", pipeline={"directory": f"{directory}/work"},
+              state={"store": "file", "path": f"{directory}/state.json"})
+    try:
+        for folder in (tempfile.gettempdir(), rig.gw.directory):
+            os.chmod(folder, 0o755)  # the traffic client is nobody too, and asks the admin socket there
+        python = {"command": ["/usr/bin/python3", "server.py"]}
+        code, out, err = rig.migrate(rig.spec("dropped", service=python))
+        equal(code, 0, f"exit\n{out}{err}")
+        equal({os.stat(f"/proc/{pid}").st_uid for pid in rig.processes("dropped")}, {pwd.getpwnam("nobody").pw_uid})
+        code, out, err = rig.migrate(rig.spec("daemon", service=python, deploy={"user": "daemon"}))
+        equal(code, 10, f"exit\n{out}{err}")
+        check("only root can start a service as daemon" in out, out)
+    finally:
+        rig.stop()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @timeout(90)

@@ -187,7 +187,7 @@ static const unsigned refused[] = {
 	SYS_clock_settime,
 	SYS_adjtimex,
 	SYS_clock_adjtime,
-	/* another user */
+	/* another user; not refused to root, see sandbox_filter(). The last ones. */
 	SYS_setuid,
 	SYS_setgid,
 	SYS_setreuid,
@@ -199,13 +199,16 @@ static const unsigned refused[] = {
 	SYS_setgroups,
 	SYS_capset,
 };
-#define REFUSED (sizeof(refused) / sizeof(refused[0]))
+#define REFUSED		(sizeof(refused) / sizeof(refused[0]))
+#define OF_ANOTHER_USER 10
 
 int sandbox_filter(struct buf *why)
 {
 #ifdef FILTER_ARCH
 	/* Another architecture's numbers (32-bit calls) mean other calls: all refused. */
 	struct sock_filter program[REFUSED + 8];
+	/* Root starts services as another user (deploy.user), and gains nothing by becoming one itself. */
+	size_t count = geteuid() == 0 ? REFUSED - OF_ANOTHER_USER : REFUSED;
 	unsigned short n = 0;
 	program[n++] =
 		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
@@ -213,9 +216,9 @@ int sandbox_filter(struct buf *why)
 	program[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
 	program[n++] =
 		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (size_t i = 0; i < REFUSED; i++)
+	for (size_t i = 0; i < count; i++)
 		program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i],
-							    (unsigned char)(REFUSED - i), 0);
+							    (unsigned char)(count - i), 0);
 #ifdef __x86_64__
 	/* The x32 calls have numbers of their own. */
 	program[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -92,6 +93,12 @@ static int find_program(const char *name, const char *directory, char *out, size
 	return -ENOENT;
 }
 
+bool child_program_exists(const char *name)
+{
+	char path[4096];
+	return find_program(name, NULL, path, sizeof(path)) == 0;
+}
+
 struct launch {
 	const struct child *child;
 	char *const *argv;
@@ -151,16 +158,29 @@ static int launch(const struct child *child, int out_fd, int pid_fd, bool lastin
 		  struct buf *why)
 {
 	struct strings argv = {0};
-	char program[4096];
+	char program[4096], memory[4096];
 	int error_pipe[2];
-	if (child->user) {
+	struct passwd account, *found = NULL;
+	if (child->user && getpwnam_r(child->user, &account, memory, sizeof(memory), &found) == 0 && !found) {
+		buf_printf(why, "deploy.user: there is no user %s", child->user);
+		return -ENOENT;
+	}
+	if (child->user && (!found || (geteuid() != 0 && found->pw_uid != geteuid()))) {
+		buf_printf(
+			why,
+			"deploy.user: only root can start a service as %s; start the daemon as root without "
+			"\"user\", or leave deploy.user out",
+			child->user);
+		return -EPERM;
+	}
+	if (child->user && geteuid() == 0) {
 		/* util-linux, essential in Debian: no second implementation of dropping every privilege. */
 		static const char *const drop[] = {"setpriv", "--init-groups", "--inh-caps=-all",
 						   "--no-new-privs"};
 		for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++)
 			strings_add(&argv, drop[i]);
-		strings_printf(&argv, "--reuid=%s", child->user);
-		strings_printf(&argv, "--regid=%s", child->user);
+		strings_printf(&argv, "--reuid=%u", account.pw_uid);
+		strings_printf(&argv, "--regid=%u", account.pw_gid);
 		strings_add(&argv, "--");
 	}
 	for (char *const *a = child->argv; *a; a++)

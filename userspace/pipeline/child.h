@@ -38,6 +38,8 @@ struct child {
  * exit status, or 128 + signal. When the job is to stop the program gets SIGTERM, and SIGKILL later.
  */
 int child_run(struct job *job, const struct child *child, int *status, struct buf *why);
+/* Is there a program of this name in PATH? */
+bool child_program_exists(const char *name);
 /* Starts it for good. *pid is our child: somebody must wait for it. 0 or -errno with `why`. */
 int child_launch(const struct child *child, pid_t *pid, struct buf *why);
 

@@ -34,16 +34,15 @@ static int ask(struct job *job, char *const *argv, struct buf *out, struct buf *
 	return child_run(job, &(struct child){.argv = argv, .quiet = true, .kept = out}, NULL, why);
 }
 
-/* The words that call compose; none when there is none. Asked once: each question is a program's start. */
+/* The words that call compose; none when there is none. docker-compose is not asked: it takes a second to
+ * start. */
 static void compose_words(struct deployment *d, struct job *job, struct strings *argv)
 {
 	char *plugin[] = {"docker", "compose", "version", NULL};
-	char *standalone[] = {"docker-compose", "version", NULL};
 	struct buf out = {0}, why = {0};
 	if (d->compose == COMPOSE_UNKNOWN && ask(job, plugin, &out, &why) == 0)
 		d->compose = COMPOSE_PLUGIN;
-	buf_reset(&out);
-	if (d->compose == COMPOSE_UNKNOWN && ask(job, standalone, &out, &why) == 0)
+	if (d->compose == COMPOSE_UNKNOWN && child_program_exists("docker-compose"))
 		d->compose = COMPOSE_STANDALONE;
 	if (d->compose == COMPOSE_PLUGIN) {
 		strings_add(argv, "docker");
@@ -137,6 +136,26 @@ static void project_of(const json_t *release, bool trial, char *out, size_t size
 	snprintf(out, size, "%s%s", text_of(release, "project"), trial ? "-trial" : "");
 }
 
+/* Its container, running or not; "" when there is none. -errno when no Docker answers. */
+static int container_of_release(struct job *job, const json_t *release, bool trial, char out[ID_BYTES])
+{
+	char project[96], by_project[160], by_service[160];
+	project_of(release, trial, project, sizeof(project));
+	snprintf(by_project, sizeof(by_project), "label=com.docker.compose.project=%s", project);
+	snprintf(by_service, sizeof(by_service), "label=com.docker.compose.service=%s",
+		 text_of(release, "service"));
+	char *argv[] = {"docker", "ps", "-a", "-q", "--filter", by_project, "--filter", by_service, NULL};
+	struct buf text = {0}, why = {0};
+	int err = ask(job, argv, &text, &why);
+	struct slice rest = buf_slice(&text), line = {0};
+	if (!err && text.len)
+		slice_split(&rest, '\n', &line);
+	snprintf(out, ID_BYTES, "%.*s", line.len > 70 ? 70 : (int)line.len, line.ptr ? line.ptr : "");
+	buf_fini(&text);
+	buf_fini(&why);
+	return err;
+}
+
 /* compose -f FILE --project-directory … -p PROJECT ARGUMENT…; output goes live to the log. */
 static int compose(struct deployment *d, struct job *job, const json_t *release, const char *folder,
 		   const char *file, bool trial, const char *const *arguments, struct buf *why)
@@ -199,20 +218,25 @@ static int docker_build(struct deployment *d, struct job *job, struct buf *why)
 	return err;
 }
 
+/* Without compose, which takes a second to start: a trial is one container, and one network when it is
+ * bridged. */
 static void docker_trial_stop(struct deployment *d, struct job *job)
 {
 	/* Also when the job was told to stop: what was started must end. So it is not asked. */
 	json_t *release = release_read(d, true);
-	char *folder = release_path(d, true);
-	struct buf why = {0};
-	char path[4300];
-	snprintf(path, sizeof(path), "%s/" TRIAL_FILE, folder ? folder : "");
-	if (release && folder && access(path, F_OK) == 0) {
-		const char *const arguments[] = {"rm", "-s", "-f", text_of(release, "service"), NULL};
-		compose(d, NULL, release, folder, TRIAL_FILE, true, arguments, &why);
+	struct buf out = {0}, why = {0};
+	char id[ID_BYTES], network[120], project[96];
+	if (release && container_of_release(NULL, release, true, id) == 0 && id[0]) {
+		char *rm[] = {"docker", "rm", "-f", "-v", id, NULL};
+		ask(NULL, rm, &out, &why);
+		project_of(release, true, project, sizeof(project));
+		snprintf(network, sizeof(network), "%s_default", project);
+		char *network_rm[] = {"docker", "network", "rm", network, NULL};
+		if (strcmp(text_of(release, "network"), "bridge") == 0)
+			ask(NULL, network_rm, &out, &why);
 	}
+	buf_fini(&out);
 	buf_fini(&why);
-	free(folder);
 	json_decref(release);
 }
 
@@ -381,25 +405,6 @@ static int docker_stop(struct deployment *d, struct job *job, const json_t *rele
 }
 
 /* --- how it is --- */
-
-static int container_of_release(struct job *job, const json_t *release, bool trial, char out[ID_BYTES])
-{
-	char project[96], by_project[160], by_service[160];
-	project_of(release, trial, project, sizeof(project));
-	snprintf(by_project, sizeof(by_project), "label=com.docker.compose.project=%s", project);
-	snprintf(by_service, sizeof(by_service), "label=com.docker.compose.service=%s",
-		 text_of(release, "service"));
-	char *argv[] = {"docker", "ps", "-a", "-q", "--filter", by_project, "--filter", by_service, NULL};
-	struct buf text = {0}, why = {0};
-	int err = ask(job, argv, &text, &why);
-	struct slice rest = buf_slice(&text), line = {0};
-	if (!err && text.len)
-		slice_split(&rest, '\n', &line);
-	snprintf(out, ID_BYTES, "%.*s", line.len > 70 ? 70 : (int)line.len, line.ptr ? line.ptr : "");
-	buf_fini(&text);
-	buf_fini(&why);
-	return err;
-}
 
 static void docker_state(struct deployment *d, struct job *job, const json_t *release, bool trial,
 			 struct service_state *out)
