@@ -9,7 +9,8 @@ const HOSTILE = `<img src=x onerror="window.hacked=1"><script>window.hacked=2</s
 const NEVER = {min_samples: 900000};
 
 export async function setup() {
-  const legacy = await new Service((request) => ({...json(200, {path: request.url, name: "Ada", clock: 1}), headers: {"content-type": "application/json", "x-side": "legacy"}})).start();
+  let asked = 0; // a number that is another one with every answer
+  const legacy = await new Service((request) => ({...json(200, {path: request.url, name: "Ada", clock: request.url.startsWith("/sixth/") ? ++asked : 1}), headers: {"content-type": "application/json", "x-side": "legacy"}})).start();
   const modern = await new Service((request) => {
     const value = {path: request.url, name: "Ada", clock: 1};
     if (request.url.startsWith("/differs/")) value.clock = 2;
@@ -22,7 +23,7 @@ export async function setup() {
     route("keys", legacy, modern, {arbiter: NEVER}),
     route("differs", legacy, modern, {arbiter: {...NEVER, rollback_min_samples: 900000}}),
     route("hostile", legacy, modern, {arbiter: {...NEVER, rollback_min_samples: 900000}}),
-    route("sixth", legacy, modern, {arbiter: NEVER}), // from six on there is something to find
+    route("sixth", legacy, modern, {mirror: {control: 1}, arbiter: {...NEVER, rollback_min_samples: 900000}}), // from six on there is something to find
   ]).start();
   const browser = await new Browser().start();
   return {legacy, modern, gateway, browser};
@@ -90,6 +91,13 @@ export const tests = {
     const events = (await page.locator(".events .event-text").allInnerTexts()).filter((text) => /cut/.test(text));
     equal(events.map((text) => text.split(": ").pop()), ["while cut 0.04", "while cut 0.03", "while cut 0.02", "before the cut"], "each event once, in order");
     await waitFor("the weight", async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "4%");
+    // Another life of the daemon, after a crash: its weights (kept in memory only, here) and its events, not the old ones.
+    await gateway.kill();
+    await gateway.begin();
+    await hasText(page, ".events", "started: 6 routes");
+    await live(page);
+    await waitFor("the weight of the new daemon", async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "0%");
+    equal((await page.locator(".events .event-text").allInnerTexts()).filter((text) => /cut/.test(text)), [], "events of the old daemon");
     equal(page.loads, 1, "how often the page was loaded");
     fine(page);
     await page.context().close();
@@ -152,6 +160,7 @@ export const tests = {
     await gateway.waitState("keys", "rolled_back");
     await hasText(page, '.row[data-id="keys"]', "Rollback triggered");
     equal(await page.evaluate(() => document.activeElement.textContent), "keys", "where the focus went back to");
+    await waitFor("it being told to a screen reader", async () => /keys.*roll/i.test(await page.locator("#announcer").innerText()));
     // A letter that is typed is a letter.
     await page.keyboard.press("/");
     await page.keyboard.type("rr");
@@ -200,6 +209,22 @@ export const tests = {
     await hasText(page, "dialog .dry", "/clock counts again");
     await page.getByRole("button", {name: "Apply"}).click();
     await waitFor("it counting again", async () => (await gateway.route("differs")).consistency.ignored_pointers.length === 0);
+    fine(page);
+    await page.context().close();
+  },
+
+  async noise_is_struck_through_and_proposed({gateway, browser}) {
+    const clients = new Clients(gateway, ["/sixth/#"], 60);
+    await waitFor("noise", async () => ((await gateway.ask("GET", "/admin/routes/sixth/diffs")).json.noise || {proposed: []}).proposed.length > 0);
+    clients.stop();
+    const page = await visit(browser, `${gateway.page}#/routes/sixth`);
+    await hasText(page, ".noise", "where legacy disagrees with itself");
+    await hasText(page, ".noise-places", "proposed to ignore");
+    equal(await page.evaluate(() => getComputedStyle(document.querySelector(".noise-places code")).textDecorationLine), "line-through", "struck through");
+    equal(await axe(browser, page), [], "axe with noise and differences");
+    await page.locator(".noise-places button").first().click();
+    await hasText(page, "dialog .dry", "/clock is ignored from now on");
+    await page.keyboard.press("Escape");
     fine(page);
     await page.context().close();
   },
