@@ -33,9 +33,19 @@ async function spec(id, legacy, fault) {
   return {
     id,
     route: {method: "GET", path: `/${id}/*`, legacy_url: legacy.url},
-    service: {source: {files: {"server.py": SERVICE, "wait": ""}}, language: "python", port: await freePort(), health: "/healthz",
-      build: ["/bin/sh", "-c", `echo 'begun: ${HOSTILE}'; n=0; while [ -e wait ] && [ $n -lt 400 ]; do n=$((n+1)); echo compiling $n; sleep 0.05; done; echo built`],
-      command: ["/usr/bin/python3", "server.py"], environment: fault ? {FAULT: "1"} : {}},
+    service: {
+      source: {files: {"server.py": SERVICE, wait: ""}},
+      language: "python",
+      port: await freePort(),
+      health: "/healthz",
+      build: [
+        "/bin/sh",
+        "-c",
+        `echo 'begun: ${HOSTILE}'; n=0; while [ -e wait ] && [ $n -lt 400 ]; do n=$((n+1)); echo compiling $n; sleep 0.05; done; echo built`,
+      ],
+      command: ["/usr/bin/python3", "server.py"],
+      environment: fault ? {FAULT: "1"} : {},
+    },
     deploy: {kind: "process"},
     traffic: {scenario: {requests: [{path: `/${id}/1`}]}, rate: 200, round_ms: 400, connections: 4},
     policy: {min_samples: 20, step: 0.5, interval_ms: 100},
@@ -45,19 +55,34 @@ async function spec(id, legacy, fault) {
 export async function setup() {
   const legacy = await new Service((request) => json(200, {path: request.url, total: 1})).start();
   const browser = await new Browser().start();
-  const gateway = await new Gateway([route("a", legacy, legacy, {arbiter: NEVER}), route("b", legacy, legacy, {arbiter: NEVER, weight: 0.2})]).start();
+  const gateway = await new Gateway([
+    route("a", legacy, legacy, {arbiter: NEVER}),
+    route("b", legacy, legacy, {arbiter: NEVER, weight: 0.2}),
+  ]).start();
   return {legacy, browser, gateway};
 }
 
-const live = (page) => waitFor("the page being live", () => page.evaluate(() => document.querySelector("#live").dataset.state === "live"), 20);
-const hasText = (page, selector, text) => waitFor(`"${text}" in ${selector}`, async () => (await page.locator(selector).allInnerTexts()).join("\n").includes(text), 25);
+const live = (page) =>
+  waitFor(
+    "the page being live",
+    () => page.evaluate(() => document.querySelector("#live").dataset.state === "live"),
+    20,
+  );
+const hasText = (page, selector, text) =>
+  waitFor(
+    `"${text}" in ${selector}`,
+    async () => (await page.locator(selector).allInnerTexts()).join("\n").includes(text),
+    25,
+  );
 const fine = (page) => equal(page.problems, [], "what the browser complains of");
 
 export const tests = {
   async tokens_and_roles({legacy, browser}) {
     const file = join(tmpdir(), `phx-tokens-${process.pid}`);
     writeFileSync(file, "look:viewer:only-looking-1234\ndeploy:operator:operating-5678\n", {mode: 0o600});
-    const gateway = await new Gateway([route("a", legacy, legacy, {arbiter: NEVER, weight: 0.2})], {admin: {token_file: file}}).start();
+    const gateway = await new Gateway([route("a", legacy, legacy, {arbiter: NEVER, weight: 0.2})], {
+      admin: {token_file: file},
+    }).start();
     const page = await browser.page();
     const sent = [];
     page.on("request", (request) => sent.push(request));
@@ -83,14 +108,31 @@ export const tests = {
     await page.keyboard.press("Enter");
     await hasText(page, "#notice", "this needs an operator's");
     await page.keyboard.press("r");
-    equal([await page.locator("dialog").count(), sent.slice(before).filter((request) => request.method() !== "GET").length], [0, 0], "dialogs and writes of a viewer");
+    equal(
+      [await page.locator("dialog").count(), sent.slice(before).filter((request) => request.method() !== "GET").length],
+      [0, 0],
+      "dialogs and writes of a viewer",
+    );
     await page.goto(`${gateway.page}#/routes/a`);
     await hasText(page, ".why-not", "Nothing can be changed: your token is a viewer's");
     equal(await axe(browser, page), [], "axe as a viewer");
     // The token is in the session's storage and in the header, and nowhere else.
-    const kept = await page.evaluate(() => [sessionStorage.getItem("phoenix-token"), JSON.stringify(localStorage), document.cookie, location.href, document.documentElement.outerHTML]);
-    equal(kept.map((text) => text.includes("only-looking-1234")), [true, false, false, false, false], "where the token is");
-    check(sent.every((request) => !request.url().includes("only-looking")), "no URL has it");
+    const kept = await page.evaluate(() => [
+      sessionStorage.getItem("phoenix-token"),
+      JSON.stringify(localStorage),
+      document.cookie,
+      location.href,
+      document.documentElement.outerHTML,
+    ]);
+    equal(
+      kept.map((text) => text.includes("only-looking-1234")),
+      [true, false, false, false, false],
+      "where the token is",
+    );
+    check(
+      sent.every((request) => !request.url().includes("only-looking")),
+      "no URL has it",
+    );
     await page.evaluate(() => sessionStorage.clear());
     await page.reload();
     await page.locator("#token").waitFor();
@@ -99,7 +141,13 @@ export const tests = {
     await page.keyboard.press("r");
     await page.locator('dialog button[type="submit"]').click();
     await gateway.waitState("a", "rolled_back");
-    equal((await gateway.ask("GET", "/admin/audit?limit=5")).json.entries.some((entry) => entry.who === "token deploy" && entry.path.endsWith("/rollback")), true, "the audit log names the token");
+    equal(
+      (await gateway.ask("GET", "/admin/audit?limit=5")).json.entries.some(
+        (entry) => entry.who === "token deploy" && entry.path.endsWith("/rollback"),
+      ),
+      true,
+      "the audit log names the token",
+    );
     fine(page);
     await page.context().close();
   },
@@ -121,18 +169,31 @@ export const tests = {
     // The build ends when the file goes; then modern answers something else, and everything is put back.
     const whole = (await gateway.ask("GET", "/admin/migrations/orders")).json;
     const {execFileSync} = await import("node:child_process");
-    execFileSync("find", [whole.directory, join(whole.directory, "..", "deploy"), "-name", "wait", "-delete"], {stdio: "ignore"});
+    execFileSync("find", [whole.directory, join(whole.directory, "..", "deploy"), "-name", "wait", "-delete"], {
+      stdio: "ignore",
+    });
     await hasText(page, ".view-headline", "Rollback triggered");
     await hasText(page, ".stepper .stage-failed", "failed");
     await hasText(page, "#view", "Failing examples");
     await hasText(page, ".example", "differs at /total");
-    equal([(await page.locator(".half-legacy .value").first().innerText()).trim(), (await page.locator(".half-modern .value").first().innerText()).trim()], ["1", "2"], "the smallest failing example");
+    equal(
+      [
+        (await page.locator(".half-legacy .value").first().innerText()).trim(),
+        (await page.locator(".half-modern .value").first().innerText()).trim(),
+      ],
+      ["1", "2"],
+      "the smallest failing example",
+    );
     await waitFor("all lines", async () => {
       const log = (await gateway.ask("GET", "/admin/migrations/orders?since=0")).json.log;
       const shown = await page.locator(".log .log-text").allInnerTexts();
       return JSON.stringify(shown) === JSON.stringify(log.map((line) => line.text)); // none lost, none twice
     });
-    equal(await page.evaluate(() => [window.hacked, document.querySelectorAll("#view img").length]), [null, 0], "what ran");
+    equal(
+      await page.evaluate(() => [window.hacked, document.querySelectorAll("#view img").length]),
+      [null, 0],
+      "what ran",
+    );
     equal(await overflow(page), {wide: 0, who: []}, "overflow");
     await picture(page, "migration-rolled-back-light-1280", true);
     await page.setViewportSize({width: 360, height: 780});
@@ -152,7 +213,10 @@ export const tests = {
     await page.goto(gateway.page);
     await live(page);
     await gateway.post("/admin/routes/a/weight", {weight: 0.3});
-    await waitFor("two routes with users on modern", async () => (await page.locator('.row[data-id="a"] .number-set dd').innerText()) === "30%");
+    await waitFor(
+      "two routes with users on modern",
+      async () => (await page.locator('.row[data-id="a"] .number-set dd').innerText()) === "30%",
+    );
     await page.keyboard.press("r");
     await page.getByRole("button", {name: "Everything (kill switch)…"}).click();
     await page.locator("dialog input[type=text]").fill("on fire");
@@ -178,10 +242,22 @@ export const tests = {
       const status = structuredClone(model.status);
       const keep = [...model.routes.values()];
       setInterval(() => {
-        takeStatus({...structuredClone(status), routes: structuredClone(keep),
+        takeStatus({
+          ...structuredClone(status),
+          routes: structuredClone(keep),
           store: {kind: "redis", ok: false, error: "connection refused <b>"},
-          fleet: {role: "cut_off", member: "gw-1", leader: null, redis_up: false, redis_error: "timed out",
-            members: [{id: "gw-1", self: true, alive: true, age_ms: 10}, {id: "gw-2", alive: false, age_ms: 9000}]}});
+          fleet: {
+            role: "cut_off",
+            member: "gw-1",
+            leader: null,
+            redis_up: false,
+            redis_error: "timed out",
+            members: [
+              {id: "gw-1", self: true, alive: true, age_ms: 10},
+              {id: "gw-2", alive: false, age_ms: 9000},
+            ],
+          },
+        });
         document.dispatchEvent(new CustomEvent("phoenix-redraw"));
       }, 50);
     });

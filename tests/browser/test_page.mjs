@@ -10,7 +10,10 @@ const NEVER = {min_samples: 900000};
 
 export async function setup() {
   let asked = 0; // a number that is another one with every answer
-  const legacy = await new Service((request) => ({...json(200, {path: request.url, name: "Ada", clock: request.url.startsWith("/sixth/") ? ++asked : 1}), headers: {"content-type": "application/json", "x-side": "legacy"}})).start();
+  const legacy = await new Service((request) => ({
+    ...json(200, {path: request.url, name: "Ada", clock: request.url.startsWith("/sixth/") ? ++asked : 1}),
+    headers: {"content-type": "application/json", "x-side": "legacy"},
+  })).start();
   const modern = await new Service((request) => {
     const value = {path: request.url, name: "Ada", clock: 1};
     if (request.url.startsWith("/differs/")) value.clock = 2;
@@ -36,9 +39,17 @@ async function visit(browser, address, options) {
   return page;
 }
 
-const live = (page) => waitFor("the page being live", () => page.evaluate(() => document.querySelector("#live").dataset.state === "live"), 20);
+const live = (page) =>
+  waitFor(
+    "the page being live",
+    () => page.evaluate(() => document.querySelector("#live").dataset.state === "live"),
+    20,
+  );
 const textOf = (page, selector) => page.locator(selector).first().innerText();
-const hasText = (page, selector, text) => waitFor(`"${text}" in ${selector}`, async () => (await page.locator(selector).allInnerTexts()).join("\n").includes(text));
+const hasText = (page, selector, text) =>
+  waitFor(`"${text}" in ${selector}`, async () =>
+    (await page.locator(selector).allInnerTexts()).join("\n").includes(text),
+  );
 const fine = (page) => equal(page.problems, [], "what the browser complains of");
 
 export const tests = {
@@ -47,24 +58,50 @@ export const tests = {
     await page.evaluate(() => {
       window.seen = [];
       const look = () => {
-        const words = document.querySelector(".view-headline").textContent, set = document.querySelector(".number-set dd").textContent;
-        if (window.seen.length === 0 || window.seen[window.seen.length - 1][0] !== words) window.seen.push([words, set]);
+        const words = document.querySelector(".view-headline").textContent,
+          set = document.querySelector(".number-set dd").textContent;
+        if (window.seen.length === 0 || window.seen[window.seen.length - 1][0] !== words)
+          window.seen.push([words, set]);
       };
       look();
-      new MutationObserver(look).observe(document.querySelector("#view"), {subtree: true, childList: true, characterData: true});
+      new MutationObserver(look).observe(document.querySelector("#view"), {
+        subtree: true,
+        childList: true,
+        characterData: true,
+      });
     });
     const clients = new Clients(gateway, ["/moves/#"], 100);
-    await waitFor("the end of the migration on the page", async () => await textOf(page, ".view-headline") === "Migration Complete", 40);
+    await waitFor(
+      "the end of the migration on the page",
+      async () => (await textOf(page, ".view-headline")) === "Migration Complete",
+      40,
+    );
     clients.stop();
     const seen = await page.evaluate(() => window.seen);
     check(seen.length >= 5, "the page showed steps on the way", seen);
     equal(seen[0][0], "Mirroring: 0% Traffic Shifted", "first");
-    const shares = seen.filter(([words]) => words.startsWith("Migration in Progress")).map(([words]) => Number(/(\d+)%/.exec(words)[1]));
-    check(shares.length >= 3 && shares.every((share, i) => i === 0 || share > shares[i - 1]), "the share grows", shares);
+    const shares = seen
+      .filter(([words]) => words.startsWith("Migration in Progress"))
+      .map(([words]) => Number(/(\d+)%/.exec(words)[1]));
+    check(
+      shares.length >= 3 && shares.every((share, i) => i === 0 || share > shares[i - 1]),
+      "the share grows",
+      shares,
+    );
     equal(await page.locator(".number dd").allInnerTexts(), ["100%", "100%", "100%"], "wanted, set, seen");
-    await waitFor("all steps with their evidence", async () => (await page.locator(".rung.done .rung-evidence").count()) === 10);
-    await waitFor("the ledger", async () => (await page.locator(".decision-promote").count()) === 10 && (await page.locator(".decision-complete").count()) === 1);
-    await waitFor("a chart of the share", async () => /highest 100%/.test(await page.locator(".chart-weight canvas").getAttribute("aria-label")));
+    await waitFor(
+      "all steps with their evidence",
+      async () => (await page.locator(".rung.done .rung-evidence").count()) === 10,
+    );
+    await waitFor(
+      "the ledger",
+      async () =>
+        (await page.locator(".decision-promote").count()) === 10 &&
+        (await page.locator(".decision-complete").count()) === 1,
+    );
+    await waitFor("a chart of the share", async () =>
+      /highest 100%/.test(await page.locator(".chart-weight canvas").getAttribute("aria-label")),
+    );
     equal(page.loads, 1, "how often the page was loaded");
     equal(clients.failed, 0, "failed requests");
     fine(page);
@@ -75,29 +112,54 @@ export const tests = {
     const link = await new Link(gateway.adminPort).start();
     const page = await visit(browser, link.page);
     const asked = [];
-    page.on("request", (request) => { if (request.url().includes("/admin/events?since")) asked.push(request.headers()["last-event-id"]); });
+    page.on("request", (request) => {
+      if (request.url().includes("/admin/events?since")) asked.push(request.headers()["last-event-id"]);
+    });
     await gateway.post("/admin/routes/sixth/weight", {weight: 0.01, reason: "before the cut"});
     await hasText(page, ".events", "before the cut");
     link.cut();
-    await waitFor("the page saying so", () => page.evaluate(() => !document.querySelector("#lost").hidden && document.querySelector("#live").dataset.state === "lost"));
-    check(/^Disconnected\. What you see is \d+ s old/.test(await textOf(page, "#lost")), "the banner", await textOf(page, "#lost"));
+    await waitFor("the page saying so", () =>
+      page.evaluate(
+        () => !document.querySelector("#lost").hidden && document.querySelector("#live").dataset.state === "lost",
+      ),
+    );
+    check(
+      /^Disconnected\. What you see is \d+ s old/.test(await textOf(page, "#lost")),
+      "the banner",
+      await textOf(page, "#lost"),
+    );
     equal(await axe(browser, page), [], "axe while disconnected");
     await picture(page, "disconnected-light-1280");
-    for (const weight of [0.02, 0.03, 0.04]) await gateway.post("/admin/routes/sixth/weight", {weight, reason: `while cut ${weight}`});
+    for (const weight of [0.02, 0.03, 0.04])
+      await gateway.post("/admin/routes/sixth/weight", {weight, reason: `while cut ${weight}`});
     link.mend();
     await live(page);
     await hasText(page, ".events", "while cut 0.04");
     check(asked.length && /^\d+$/.test(asked[asked.length - 1]), "Last-Event-ID was sent", asked);
     const events = (await page.locator(".events .event-text").allInnerTexts()).filter((text) => /cut/.test(text));
-    equal(events.map((text) => text.split(": ").pop()), ["while cut 0.04", "while cut 0.03", "while cut 0.02", "before the cut"], "each event once, in order");
-    await waitFor("the weight", async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "4%");
+    equal(
+      events.map((text) => text.split(": ").pop()),
+      ["while cut 0.04", "while cut 0.03", "while cut 0.02", "before the cut"],
+      "each event once, in order",
+    );
+    await waitFor(
+      "the weight",
+      async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "4%",
+    );
     // Another life of the daemon, after a crash: its weights (kept in memory only, here) and its events, not the old ones.
     await gateway.kill();
     await gateway.begin();
     await hasText(page, ".events", "started: 6 routes");
     await live(page);
-    await waitFor("the weight of the new daemon", async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "0%");
-    equal((await page.locator(".events .event-text").allInnerTexts()).filter((text) => /cut/.test(text)), [], "events of the old daemon");
+    await waitFor(
+      "the weight of the new daemon",
+      async () => (await page.locator('.row[data-id="sixth"] .number-set dd').innerText()) === "0%",
+    );
+    equal(
+      (await page.locator(".events .event-text").allInnerTexts()).filter((text) => /cut/.test(text)),
+      [],
+      "events of the old daemon",
+    );
     equal(page.loads, 1, "how often the page was loaded");
     fine(page);
     await page.context().close();
@@ -128,7 +190,11 @@ export const tests = {
     await page.getByRole("button", {name: "Pause verbs"}).click();
     await gateway.post("/admin/routes/verbs/rollback", {reason: "somebody else"});
     await page.locator('dialog button[type="submit"]').click();
-    await waitFor("the refusal", async () => /possible now: .*rollback.*retry|possible now: .*retry.*rollback|possible now: rollback, retry/s.test(await textOf(page, "dialog .outcome")));
+    await waitFor("the refusal", async () =>
+      /possible now: .*rollback.*retry|possible now: .*retry.*rollback|possible now: rollback, retry/s.test(
+        await textOf(page, "dialog .outcome"),
+      ),
+    );
     await page.keyboard.press("Escape");
     await headline("Rollback triggered");
     await hasText(page, ".view-detail", "somebody else");
@@ -136,7 +202,13 @@ export const tests = {
     await act("Retry");
     await headline("Mirroring: 0% Traffic Shifted");
     const audit = (await gateway.ask("GET", "/admin/audit?limit=20")).json.entries;
-    check(audit.some((entry) => entry.path === "/admin/routes/verbs/pause" && entry.reason === "lunch" && entry.status === 200), "the audit log has who and why", audit);
+    check(
+      audit.some(
+        (entry) => entry.path === "/admin/routes/verbs/pause" && entry.reason === "lunch" && entry.status === 200,
+      ),
+      "the audit log has who and why",
+      audit,
+    );
     equal(page.loads, 1, "how often the page was loaded");
     fine(page);
     await page.context().close();
@@ -160,7 +232,9 @@ export const tests = {
     await gateway.waitState("keys", "rolled_back");
     await hasText(page, '.row[data-id="keys"]', "Rollback triggered");
     equal(await page.evaluate(() => document.activeElement.textContent), "keys", "where the focus went back to");
-    await waitFor("it being told to a screen reader", async () => /keys.*roll/i.test(await page.locator("#announcer").innerText()));
+    await waitFor("it being told to a screen reader", async () =>
+      /keys.*roll/i.test(await page.locator("#announcer").innerText()),
+    );
     // A letter that is typed is a letter.
     await page.keyboard.press("/");
     await page.keyboard.type("rr");
@@ -173,7 +247,11 @@ export const tests = {
     const stops = [];
     for (let i = 0; i < 40 && !stops.includes("Roll back keys"); i++) {
       await page.keyboard.press("Tab");
-      stops.push(await page.evaluate(() => document.activeElement.getAttribute("aria-label") || document.activeElement.textContent.trim()));
+      stops.push(
+        await page.evaluate(
+          () => document.activeElement.getAttribute("aria-label") || document.activeElement.textContent.trim(),
+        ),
+      );
     }
     check(stops.includes("Roll back keys"), "tab stops", stops);
     // Switched off (WCAG 2.1.4), the keys do nothing.
@@ -188,12 +266,19 @@ export const tests = {
 
   async ignoring_is_tried_first({gateway, browser}) {
     const clients = new Clients(gateway, ["/differs/#"], 60);
-    await waitFor("differences", async () => (await gateway.ask("GET", "/admin/routes/differs/diffs")).json.mismatches > 5);
+    await waitFor(
+      "differences",
+      async () => (await gateway.ask("GET", "/admin/routes/differs/diffs")).json.mismatches > 5,
+    );
     clients.stop();
     const page = await visit(browser, `${gateway.page}#/routes/differs`);
     await page.locator("details.group summary").first().click();
     equal((await page.locator(".half-legacy pre.value").first().innerText()).trim(), "1", "legacy's value");
-    equal((await page.locator(".half-modern pre.value mark").first().innerText()).trim(), "2", "modern's value, marked");
+    equal(
+      (await page.locator(".half-modern pre.value mark").first().innerText()).trim(),
+      "2",
+      "modern's value, marked",
+    );
     const before = (await gateway.ask("GET", "/admin/routes/differs/diffs")).json.mismatches;
     await page.getByRole("button", {name: "Ignore this place…"}).click();
     await hasText(page, "dialog .dry", `${before} mismatches would not have counted (1 place); 0 would still differ.`);
@@ -204,23 +289,38 @@ export const tests = {
     await page.getByRole("button", {name: "Apply"}).click();
     await hasText(page, ".ignored", "/clock");
     equal((await gateway.route("differs")).consistency.ignored_pointers, ["/clock"], "what is ignored");
-    equal(await page.evaluate(() => getComputedStyle(document.querySelector(".ignored code")).textDecorationLine), "line-through", "struck through");
+    equal(
+      await page.evaluate(() => getComputedStyle(document.querySelector(".ignored code")).textDecorationLine),
+      "line-through",
+      "struck through",
+    );
     await page.getByRole("button", {name: "Count /clock again"}).click();
     await hasText(page, "dialog .dry", "/clock counts again");
     await page.getByRole("button", {name: "Apply"}).click();
-    await waitFor("it counting again", async () => (await gateway.route("differs")).consistency.ignored_pointers.length === 0);
+    await waitFor(
+      "it counting again",
+      async () => (await gateway.route("differs")).consistency.ignored_pointers.length === 0,
+    );
     fine(page);
     await page.context().close();
   },
 
   async noise_is_struck_through_and_proposed({gateway, browser}) {
     const clients = new Clients(gateway, ["/sixth/#"], 60);
-    await waitFor("noise", async () => ((await gateway.ask("GET", "/admin/routes/sixth/diffs")).json.noise || {proposed: []}).proposed.length > 0);
+    await waitFor(
+      "noise",
+      async () =>
+        ((await gateway.ask("GET", "/admin/routes/sixth/diffs")).json.noise || {proposed: []}).proposed.length > 0,
+    );
     clients.stop();
     const page = await visit(browser, `${gateway.page}#/routes/sixth`);
     await hasText(page, ".noise", "where legacy disagrees with itself");
     await hasText(page, ".noise-places", "proposed to ignore");
-    equal(await page.evaluate(() => getComputedStyle(document.querySelector(".noise-places code")).textDecorationLine), "line-through", "struck through");
+    equal(
+      await page.evaluate(() => getComputedStyle(document.querySelector(".noise-places code")).textDecorationLine),
+      "line-through",
+      "struck through",
+    );
     equal(await axe(browser, page), [], "axe with noise and differences");
     await page.locator(".noise-places button").first().click();
     await hasText(page, "dialog .dry", "/clock is ignored from now on");
@@ -231,7 +331,10 @@ export const tests = {
 
   async texts_are_never_markup({gateway, browser}) {
     const clients = new Clients(gateway, ["/hostile/#"], 60);
-    await waitFor("differences", async () => (await gateway.ask("GET", "/admin/routes/hostile/diffs")).json.mismatches > 3);
+    await waitFor(
+      "differences",
+      async () => (await gateway.ask("GET", "/admin/routes/hostile/diffs")).json.mismatches > 3,
+    );
     clients.stop();
     await gateway.post("/admin/routes/hostile/weight", {weight: 0.1, reason: HOSTILE});
     await gateway.post("/admin/routes/hostile/pause", {reason: HOSTILE});
@@ -248,11 +351,24 @@ export const tests = {
     await hasText(page, ".note-bad", "There is no route <img");
     await page.goto(`${gateway.page}#/routes/%ZZ`);
     await hasText(page, ".note-bad", "There is no route %ZZ");
-    equal(await page.evaluate(() => [window.hacked, document.querySelectorAll("#view img, #view script").length]), [null, 0], "what ran");
+    equal(
+      await page.evaluate(() => [window.hacked, document.querySelectorAll("#view img, #view script").length]),
+      [null, 0],
+      "what ran",
+    );
     // Even a slip of the page's own would be refused: no string becomes markup, no foreign script is loaded.
     const refused = await page.evaluate(() => {
-      const tries = [() => { document.body.innerHTML = "<b>x</b>"; }, () => { document.createElement("script").src = "https://example.com/x.js"; },
-        () => { document.createElement("iframe").srcdoc = "x"; }];
+      const tries = [
+        () => {
+          document.body.innerHTML = "<b>x</b>";
+        },
+        () => {
+          document.createElement("script").src = "https://example.com/x.js";
+        },
+        () => {
+          document.createElement("iframe").srcdoc = "x";
+        },
+      ];
       return tries.map((attempt) => {
         try {
           attempt();
@@ -267,14 +383,20 @@ export const tests = {
   },
 
   async ten_thousand_routes({legacy, modern, browser}) {
-    const routes = Array.from({length: 10000}, (_, i) => route(`r${String(i).padStart(5, "0")}`, legacy, modern, {arbiter: NEVER}));
+    const routes = Array.from({length: 10000}, (_, i) =>
+      route(`r${String(i).padStart(5, "0")}`, legacy, modern, {arbiter: NEVER}),
+    );
     const gateway = await new Gateway(routes).start();
     await gateway.post("/admin/routes/r07777/rollback", {reason: "this one"});
     const page = await visit(browser, gateway.page);
     equal(await page.locator(".row").count(), 50, "rows at once");
     equal(await page.locator(".row").first().getAttribute("data-id"), "r07777", "what needs somebody comes first");
     await hasText(page, ".pager", "1–50 of 10,000");
-    check(await page.evaluate(() => document.querySelectorAll("*").length) < 6000, "nodes in the document", await page.evaluate(() => document.querySelectorAll("*").length));
+    check(
+      (await page.evaluate(() => document.querySelectorAll("*").length)) < 6000,
+      "nodes in the document",
+      await page.evaluate(() => document.querySelectorAll("*").length),
+    );
     await page.getByRole("button", {name: "Next"}).click();
     await hasText(page, ".pager", "51–100 of 10,000");
     await page.locator("#filter").fill("r0123");
@@ -288,7 +410,11 @@ export const tests = {
     equal(await overflow(page), {wide: 0, who: []}, "overflow");
     // A change comes through the stream, and with it only the routes that changed.
     await gateway.post("/admin/routes/r00003/weight", {weight: 0.25});
-    await waitFor("the change on the page", async () => (await page.locator('.row[data-id="r00003"] .number-set dd').innerText()) === "25%", 20);
+    await waitFor(
+      "the change on the page",
+      async () => (await page.locator('.row[data-id="r00003"] .number-set dd').innerText()) === "25%",
+      20,
+    );
     const status = await page.evaluate(async () => (await import("/page/model.js")).model.status);
     equal(status.partial, true, "the status tells changes only");
     await picture(page, "many-light-1280");
@@ -301,15 +427,17 @@ export const tests = {
     const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const dark = await ground();
     await page.locator("#theme").click();
-    check(await ground() !== dark, "light was chosen against the system", dark);
+    check((await ground()) !== dark, "light was chosen against the system", dark);
     await page.reload();
     await live(page);
-    check(await ground() !== dark, "the choice survives");
+    check((await ground()) !== dark, "the choice survives");
     await page.locator("#help").click();
     await hasText(page, "dialog", "wanted · set · seen");
     equal(await axe(browser, page), [], "axe with the help");
     await page.keyboard.press("Escape");
-    const landmarks = await page.evaluate(() => ["header", "main", "footer", "nav"].map((name) => document.querySelectorAll(name).length > 0));
+    const landmarks = await page.evaluate(() =>
+      ["header", "main", "footer", "nav"].map((name) => document.querySelectorAll(name).length > 0),
+    );
     equal(landmarks, [true, true, true, true], "landmarks");
     equal(await page.evaluate(() => document.activeElement.id), "help", "the focus is back");
     const licence = await page.request.get(`${gateway.page}page/chart.js.licence`);

@@ -36,15 +36,25 @@ function modernHandler() {
 const deploying = async (legacy) => ({
   id: "deploying",
   route: {method: "GET", path: "/deploying/*", legacy_url: legacy.url},
-  service: {source: {files: {"server.py": "import time\ntime.sleep(600)\n"}}, language: "python", port: await freePort(),
-    build: ["/bin/sh", "-c", "i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo \"[$i/12] compiling module $i\"; done; exec sleep 600"], command: ["/usr/bin/python3", "server.py"]},
+  service: {
+    source: {files: {"server.py": "import time\ntime.sleep(600)\n"}},
+    language: "python",
+    port: await freePort(),
+    build: [
+      "/bin/sh",
+      "-c",
+      'i=0; while [ $i -lt 12 ]; do i=$((i+1)); echo "[$i/12] compiling module $i"; done; exec sleep 600',
+    ],
+    command: ["/usr/bin/python3", "server.py"],
+  },
   deploy: {kind: "process"},
 });
 
 export async function setup() {
   const legacy = await new Service((request) => json(200, answer(request))).start();
   const modern = await new Service(modernHandler()).start();
-  const make = (id, arbiter, more) => route(id, legacy, modern, {arbiter, compare: {ignore: ["/meta/generated_at"]}, ...more});
+  const make = (id, arbiter, more) =>
+    route(id, legacy, modern, {arbiter, compare: {ignore: ["/meta/generated_at"]}, ...more});
   const gateway = await new Gateway([
     make("idle", NEVER, {mirror: {sample: 0}}),
     make("deploying", NEVER, {mirror: {sample: 0}}),
@@ -55,16 +65,26 @@ export async function setup() {
     make("rolled_back", {min_samples: 900}),
     make("complete", {min_samples: 20, step: 0.5}),
   ]).start();
-  new Clients(gateway, Object.keys(HEADLINES).map((id) => `/${id}/#`), 80);
+  new Clients(
+    gateway,
+    Object.keys(HEADLINES).map((id) => `/${id}/#`),
+    80,
+  );
   await gateway.post("/admin/migrations", await deploying(legacy));
-  for (const [id, weight] of [["migrating", 0.3], ["paused", 0.2]]) await gateway.post(`/admin/routes/${id}/weight`, {weight, reason: "for the picture"});
+  for (const [id, weight] of [
+    ["migrating", 0.3],
+    ["paused", 0.2],
+  ])
+    await gateway.post(`/admin/routes/${id}/weight`, {weight, reason: "for the picture"});
   await gateway.post("/admin/routes/paused/pause", {reason: "lunch"});
   const browser = await new Browser().start();
   await Promise.all(Object.keys(HEADLINES).map((state) => gateway.waitState(state, state, 30)));
   // One page for all: it is turned, not loaded again.
   const page = await browser.page({width: WIDTHS[0], theme: THEMES[0]});
   await page.goto(gateway.page);
-  await waitFor("the page being live", () => page.evaluate(() => document.querySelector("#live").dataset.state === "live"));
+  await waitFor("the page being live", () =>
+    page.evaluate(() => document.querySelector("#live").dataset.state === "live"),
+  );
   return {gateway, browser, page};
 }
 
@@ -75,8 +95,13 @@ async function lookAt({browser, page}, name) {
   for (const {theme, width} of LOOKS) {
     await page.setViewportSize({width, height: width < 500 ? 780 : 900});
     await page.emulateMedia({colorScheme: theme, reducedMotion: "reduce"});
-    await waitFor("the charts being as wide as there is room", () => page.evaluate(() => [...document.querySelectorAll("canvas")].every((canvas) =>
-      Math.abs(canvas.getBoundingClientRect().width - canvas.parentElement.clientWidth) < 2)));
+    await waitFor("the charts being as wide as there is room", () =>
+      page.evaluate(() =>
+        [...document.querySelectorAll("canvas")].every(
+          (canvas) => Math.abs(canvas.getBoundingClientRect().width - canvas.parentElement.clientWidth) < 2,
+        ),
+      ),
+    );
     equal(await overflow(page), {wide: 0, who: []}, `overflow at ${width}`);
     if (width === (theme === "dark" ? 360 : 1440)) equal(await axe(browser, page), [], `axe, ${theme}, ${width}`);
     await picture(page, `${name}-${theme}-${width}`, true);
@@ -84,7 +109,10 @@ async function lookAt({browser, page}, name) {
   equal([page.problems, page.loads], [[], 1], "what the browser complains of, and how often the page was loaded");
 }
 
-const go = (page, hash) => page.evaluate((to) => { location.hash = to; }, hash);
+const go = (page, hash) =>
+  page.evaluate((to) => {
+    location.hash = to;
+  }, hash);
 
 export const tests = {
   async words_of_the_contract({page}) {
@@ -106,8 +134,16 @@ for (const state of Object.keys(HEADLINES))
   tests[`route/${state}`] = async (env) => {
     const {page} = env;
     await go(page, `#/routes/${state}`);
-    await waitFor("the route", () => page.evaluate((id) => document.querySelector("#view-title") && document.querySelector("#view-title").textContent === id
-      && document.querySelectorAll(".rung").length > 2 && /\d/.test(document.querySelector(".chart-weight canvas").getAttribute("aria-label") || ""), state));
+    await waitFor("the route", () =>
+      page.evaluate(
+        (id) =>
+          document.querySelector("#view-title") &&
+          document.querySelector("#view-title").textContent === id &&
+          document.querySelectorAll(".rung").length > 2 &&
+          /\d/.test(document.querySelector(".chart-weight canvas").getAttribute("aria-label") || ""),
+        state,
+      ),
+    );
     const text = await page.locator(".view-headline").textContent();
     check(HEADLINES[state].test(text), `headline of ${state}`, text);
     await lookAt(env, `route-${state}`);

@@ -22,7 +22,8 @@ export function check(condition, message, ...details) {
 }
 
 export function equal(got, want, what = "value") {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what} is ${JSON.stringify(got)}, not ${JSON.stringify(want)}`);
+  if (JSON.stringify(got) !== JSON.stringify(want))
+    throw new Error(`${what} is ${JSON.stringify(got)}, not ${JSON.stringify(want)}`);
 }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -46,7 +47,9 @@ export async function waitFor(what, condition, seconds = 15, everyMs = 30) {
 
 async function withTimeout(name, promise) {
   let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`longer than ${TEST_TIMEOUT_MS / 1000} s`)), TEST_TIMEOUT_MS); });
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`longer than ${TEST_TIMEOUT_MS / 1000} s`)), TEST_TIMEOUT_MS);
+  });
   try {
     return await Promise.race([promise, late]);
   } finally {
@@ -61,13 +64,16 @@ export async function run([verb, name, pattern]) {
   const short = name.replace(/^test_/, "");
   const folder = join(dirname(fileURLToPath(import.meta.url)), "..");
   const module = await import(pathToFileURL(join(folder, `${name}.mjs`)));
-  const names = Object.keys(module.tests).filter((test) => verb === "list" || !wanted || wanted.test(`browser/${short}/${test}`));
+  const names = Object.keys(module.tests).filter(
+    (test) => verb === "list" || !wanted || wanted.test(`browser/${short}/${test}`),
+  );
   if (verb === "list") {
     names.forEach((test) => report({test}));
     return;
   }
   if (!names.length) return;
-  let env = null, problem = "";
+  let env = null,
+    problem = "";
   try {
     env = await withTimeout("setup", module.setup ? module.setup() : {});
   } catch (error) {
@@ -88,7 +94,8 @@ export async function run([verb, name, pattern]) {
     report({test, result: detail ? "fail" : "ok", detail, seconds: (Date.now() - started) / 1000});
   }
   report({begin: "ends_cleanly"});
-  const started = Date.now(), details = [];
+  const started = Date.now(),
+    details = [];
   for (const thing of owned.reverse()) {
     try {
       await thing.stop();
@@ -96,5 +103,11 @@ export async function run([verb, name, pattern]) {
       details.push(error.message);
     }
   }
-  if (!problem) report({test: "ends_cleanly", result: details.length ? "fail" : "ok", detail: details.join("\n"), seconds: (Date.now() - started) / 1000});
+  if (!problem)
+    report({
+      test: "ends_cleanly",
+      result: details.length ? "fail" : "ok",
+      detail: details.join("\n"),
+      seconds: (Date.now() - started) / 1000,
+    });
 }

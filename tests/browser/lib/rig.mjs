@@ -17,7 +17,11 @@ export const BUILD = resolve(process.env.PHX_TEST_BUILD || join(ROOT, "build"));
 export const PICTURES = join(BUILD, "browser");
 const CHROMIUM = process.env.PHX_TEST_CHROMIUM || "/usr/bin/chromium";
 
-export const json = (status, value) => ({status, body: JSON.stringify(value), headers: {"content-type": "application/json"}});
+export const json = (status, value) => ({
+  status,
+  body: JSON.stringify(value),
+  headers: {"content-type": "application/json"},
+});
 
 // handler(request, body, number) -> {status, headers, body}; the default says where it was asked.
 export class Service {
@@ -38,10 +42,12 @@ export class Service {
       request.on("error", () => {});
     });
     this.server.keepAliveTimeout = 60000;
-    return new Promise((done) => this.server.listen(0, "127.0.0.1", () => {
-      this.url = `http://127.0.0.1:${this.server.address().port}`;
-      done(own(this));
-    }));
+    return new Promise((done) =>
+      this.server.listen(0, "127.0.0.1", () => {
+        this.url = `http://127.0.0.1:${this.server.address().port}`;
+        done(own(this));
+      }),
+    );
   }
 
   stop() {
@@ -52,18 +58,30 @@ export class Service {
 
 export function freePort() {
   return new Promise((done, fail) => {
-    const server = net.createServer().once("error", fail).listen(0, "127.0.0.1", () => {
-      const {port} = server.address();
-      server.close(() => done(port));
-    });
+    const server = net
+      .createServer()
+      .once("error", fail)
+      .listen(0, "127.0.0.1", () => {
+        const {port} = server.address();
+        server.close(() => done(port));
+      });
   });
 }
 
 // A route of the configuration: everything sampled, legacy never asked twice by surprise, no shadow late because the
 // machine is busy.
 export function route(id, legacy, modern, {mirror, compare, arbiter, ...more} = {}) {
-  return {id, method: "GET", path: `/${id}/*`, legacy_url: legacy.url, modern_url: modern.url,
-    mirror: {sample: 1, control: 0, timeout_ms: 20000, ...mirror}, compare, arbiter: {interval_ms: 100, ...arbiter}, ...more};
+  return {
+    id,
+    method: "GET",
+    path: `/${id}/*`,
+    legacy_url: legacy.url,
+    modern_url: modern.url,
+    mirror: {sample: 1, control: 0, timeout_ms: 20000, ...mirror},
+    compare,
+    arbiter: {interval_ms: 100, ...arbiter},
+    ...more,
+  };
 }
 
 export class Gateway {
@@ -79,10 +97,19 @@ export class Gateway {
     this.adminPort = await freePort();
     this.config = join(this.folder, "phoenix.json");
     this.socket = join(this.folder, "admin.sock");
-    writeFileSync(this.config, JSON.stringify({
-      listen: [`127.0.0.1:${this.port}`], admin: {listen: `127.0.0.1:${this.adminPort}`, socket: this.socket, ...this.admin},
-      state: {store: "memory"}, xdp: {mode: "off"}, workers: 1, pipeline: {directory: join(this.folder, "pipeline")}, routes: this.routes, ...this.more,
-    }));
+    writeFileSync(
+      this.config,
+      JSON.stringify({
+        listen: [`127.0.0.1:${this.port}`],
+        admin: {listen: `127.0.0.1:${this.adminPort}`, socket: this.socket, ...this.admin},
+        state: {store: "memory"},
+        xdp: {mode: "off"},
+        workers: 1,
+        pipeline: {directory: join(this.folder, "pipeline")},
+        routes: this.routes,
+        ...this.more,
+      }),
+    );
     own(this);
     await this.begin();
     return this;
@@ -93,32 +120,60 @@ export class Gateway {
     if (!existsSync(program)) throw new Error(`${program} is not built: run make`);
     this.log = "";
     this.child = spawn(program, ["--config", this.config], {stdio: ["ignore", "pipe", "pipe"], cwd: this.folder});
-    for (const stream of [this.child.stdout, this.child.stderr]) stream.on("data", (text) => { this.log += text; });
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream.on("data", (text) => {
+        this.log += text;
+      });
     this.over = new Promise((done) => this.child.once("exit", done));
-    await waitFor("phoenixd", async () => {
-      if (this.child.exitCode !== null) throw new Error(`phoenixd ended with ${this.child.exitCode}:\n${this.log.slice(-2000)}`);
-      return (await this.ask("GET", "/readyz")).status === 200;
-    }, 20);
+    await waitFor(
+      "phoenixd",
+      async () => {
+        if (this.child.exitCode !== null)
+          throw new Error(`phoenixd ended with ${this.child.exitCode}:\n${this.log.slice(-2000)}`);
+        return (await this.ask("GET", "/readyz")).status === 200;
+      },
+      20,
+    );
   }
 
-  get page() { return `http://127.0.0.1:${this.adminPort}/`; }
+  get page() {
+    return `http://127.0.0.1:${this.adminPort}/`;
+  }
 
   // Over the Unix socket, where no token is asked for.
   ask(method, path, body, fields = {}) {
     return new Promise((done, fail) => {
       const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
-      const request = http.request({socketPath: this.socket, method, path,
-        headers: {...(text === undefined ? {} : {"content-type": "application/json", "content-length": Buffer.byteLength(text)}), ...fields}}, (answer) => {
-        let got = "";
-        answer.on("data", (piece) => { got += piece; });
-        answer.on("end", () => {
-          let value = null;
-          try {
-            value = JSON.parse(got);
-          } catch { /* no JSON */ }
-          done({status: answer.statusCode, headers: answer.headers, text: got, json: value});
-        });
-      }).on("error", fail);
+      const request = http
+        .request(
+          {
+            socketPath: this.socket,
+            method,
+            path,
+            headers: {
+              ...(text === undefined
+                ? {}
+                : {"content-type": "application/json", "content-length": Buffer.byteLength(text)}),
+              ...fields,
+            },
+          },
+          (answer) => {
+            let got = "";
+            answer.on("data", (piece) => {
+              got += piece;
+            });
+            answer.on("end", () => {
+              let value = null;
+              try {
+                value = JSON.parse(got);
+              } catch {
+                /* no JSON */
+              }
+              done({status: answer.statusCode, headers: answer.headers, text: got, json: value});
+            });
+          },
+        )
+        .on("error", fail);
       request.end(text);
     });
   }
@@ -129,14 +184,22 @@ export class Gateway {
     return answer.json;
   }
 
-  async route(id) { return (await this.ask("GET", `/admin/routes/${id}`)).json; }
+  async route(id) {
+    return (await this.ask("GET", `/admin/routes/${id}`)).json;
+  }
 
   waitState(id, state, seconds = 20) {
     let last;
-    return waitFor(`${id} being ${state}`, async () => {
-      last = await this.route(id);
-      return last.state === state && last;
-    }, seconds).catch((error) => { throw new Error(`${error.message}; it is ${last && `${last.state}: ${last.headline}: ${last.detail}`}`); });
+    return waitFor(
+      `${id} being ${state}`,
+      async () => {
+        last = await this.route(id);
+        return last.state === state && last;
+      },
+      seconds,
+    ).catch((error) => {
+      throw new Error(`${error.message}; it is ${last && `${last.state}: ${last.headline}: ${last.detail}`}`);
+    });
   }
 
   async kill() {
@@ -165,11 +228,18 @@ export class Clients {
 
   send() {
     const path = this.paths[this.sent++ % this.paths.length];
-    http.get({host: "127.0.0.1", port: this.gateway.port, path: path.replace("#", this.sent), agent: this.agent}, (answer) => {
-      if (answer.statusCode >= 500) this.failed++;
-      if (answer.headers["x-side"] === "modern") this.modern++;
-      answer.resume();
-    }).on("error", () => { if (!this.over) this.failed++; });
+    http
+      .get(
+        {host: "127.0.0.1", port: this.gateway.port, path: path.replace("#", this.sent), agent: this.agent},
+        (answer) => {
+          if (answer.statusCode >= 500) this.failed++;
+          if (answer.headers["x-side"] === "modern") this.modern++;
+          answer.resume();
+        },
+      )
+      .on("error", () => {
+        if (!this.over) this.failed++;
+      });
   }
 
   stop() {
@@ -196,7 +266,10 @@ export class Link {
       }
       this.accepted++;
       const server = net.connect(this.to, "127.0.0.1");
-      for (const [a, b] of [[client, server], [server, client]]) {
+      for (const [a, b] of [
+        [client, server],
+        [server, client],
+      ]) {
         this.sockets.add(a);
         a.on("error", () => {}).on("close", () => {
           this.sockets.delete(a);
@@ -205,11 +278,13 @@ export class Link {
         a.pipe(b);
       }
     });
-    return new Promise((done) => this.server.listen(0, "127.0.0.1", () => {
-      this.port = this.server.address().port;
-      this.page = `http://127.0.0.1:${this.port}/`;
-      done(own(this));
-    }));
+    return new Promise((done) =>
+      this.server.listen(0, "127.0.0.1", () => {
+        this.port = this.server.address().port;
+        this.page = `http://127.0.0.1:${this.port}/`;
+        done(own(this));
+      }),
+    );
   }
 
   cut() {
@@ -217,7 +292,9 @@ export class Link {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  mend() { this.open = true; }
+  mend() {
+    this.open = true;
+  }
 
   stop() {
     this.cut();
@@ -231,39 +308,68 @@ export class Browser {
     try {
       playwright = await import("playwright-core");
     } catch {
-      throw new Error("playwright-core is not installed: `tools/setup.sh test` does that, and needs the npm registry once (tests/browser/package-lock.json)");
+      throw new Error(
+        "playwright-core is not installed: `tools/setup.sh test` does that, and needs the npm registry once (tests/browser/package-lock.json)",
+      );
     }
     if (!existsSync(CHROMIUM)) throw new Error(`${CHROMIUM} is not there: \`tools/setup.sh test\` installs it`);
     mkdirSync(PICTURES, {recursive: true});
-    this.browser = await playwright.chromium.launch({executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", "--font-render-hinting=none"]});
+    this.browser = await playwright.chromium.launch({
+      executablePath: CHROMIUM,
+      args: ["--no-sandbox", "--disable-gpu", "--font-render-hinting=none"],
+    });
     this.axe = readFileSync(join(HERE, "../node_modules/axe-core/axe.min.js"), "utf8");
     return own(this);
   }
 
   // A page whose every error, CSP violation and failed assertion of the console ends up in page.problems.
   async page({width = 1280, height = 900, theme = "light", ...more} = {}) {
-    const context = await this.browser.newContext({viewport: {width, height}, colorScheme: theme, reducedMotion: "reduce", ...more});
+    const context = await this.browser.newContext({
+      viewport: {width, height},
+      colorScheme: theme,
+      reducedMotion: "reduce",
+      ...more,
+    });
     const page = await context.newPage();
     page.problems = [];
     page.on("pageerror", (error) => page.problems.push(`error: ${error.message}`));
     page.on("console", (message) => {
-      if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text())) page.problems.push(message.text());
+      if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text()))
+        page.problems.push(message.text());
     });
     page.loads = 0;
-    page.on("load", () => { page.loads++; });
+    page.on("load", () => {
+      page.loads++;
+    });
     return page;
   }
 
-  async stop() { await this.browser.close(); }
+  async stop() {
+    await this.browser.close();
+  }
 }
 
 // The violations of WCAG 2.2 A and AA and of best practice that axe-core finds, as lines.
 // The script is put in by the debugger's way: the page's own policy lets no foreign one in.
 export async function axe(browser, page) {
   if (!(await page.evaluate("typeof axe === 'object'"))) await page.evaluate(`${browser.axe}; 0`);
-  const found = await page.evaluate(async () => (await axe.run(document, {
-    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"]})).violations);
-  return found.flatMap((v) => v.nodes.slice(0, 3).map((n) => `${v.id} (${v.nodes.length}): ${n.target.join(" ")}: ${(n.any[0] || n.all[0] || n.none[0] || {}).message || v.help}`));
+  const found = await page.evaluate(
+    async () =>
+      (
+        await axe.run(document, {
+          runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+          resultTypes: ["violations"],
+        })
+      ).violations,
+  );
+  return found.flatMap((v) =>
+    v.nodes
+      .slice(0, 3)
+      .map(
+        (n) =>
+          `${v.id} (${v.nodes.length}): ${n.target.join(" ")}: ${(n.any[0] || n.all[0] || n.none[0] || {}).message || v.help}`,
+      ),
+  );
 }
 
 // How far the page is wider than its window, and what makes it so.
@@ -271,7 +377,13 @@ export function overflow(page) {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;
     const wide = document.documentElement.scrollWidth - width;
-    const who = wide > 0 ? [...document.querySelectorAll("body *")].filter((n) => n.getBoundingClientRect().right > width + 1).slice(0, 5).map((n) => `${n.tagName}.${n.className}`) : [];
+    const who =
+      wide > 0
+        ? [...document.querySelectorAll("body *")]
+            .filter((n) => n.getBoundingClientRect().right > width + 1)
+            .slice(0, 5)
+            .map((n) => `${n.tagName}.${n.className}`)
+        : [];
     return {wide: Math.max(0, wide), who};
   });
 }
@@ -280,8 +392,20 @@ export function overflow(page) {
 export async function picture(page, name, whole = false) {
   page.debug ??= await page.context().newCDPSession(page);
   const {cssContentSize, cssVisualViewport} = await page.debug.send("Page.getLayoutMetrics");
-  const clip = whole ? {x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1}
-    : {x: cssVisualViewport.pageX, y: cssVisualViewport.pageY, width: cssVisualViewport.clientWidth, height: cssVisualViewport.clientHeight, scale: 1};
-  const {data} = await page.debug.send("Page.captureScreenshot", {format: "png", clip, captureBeyondViewport: whole, optimizeForSpeed: true});
+  const clip = whole
+    ? {x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1}
+    : {
+        x: cssVisualViewport.pageX,
+        y: cssVisualViewport.pageY,
+        width: cssVisualViewport.clientWidth,
+        height: cssVisualViewport.clientHeight,
+        scale: 1,
+      };
+  const {data} = await page.debug.send("Page.captureScreenshot", {
+    format: "png",
+    clip,
+    captureBeyondViewport: whole,
+    optimizeForSpeed: true,
+  });
   writeFileSync(join(PICTURES, `${name}.png`), Buffer.from(data, "base64"));
 }

@@ -23,13 +23,16 @@ const SHORTCUTS_KEY = "phoenix-shortcuts";
 let view = null;
 
 function viewOf(hash) {
-  const parts = hash.replace(/^#\/?/, "").split("/").map((part) => {
-    try {
-      return decodeURIComponent(part);
-    } catch {
-      return part;
-    }
-  });
+  const parts = hash
+    .replace(/^#\/?/, "")
+    .split("/")
+    .map((part) => {
+      try {
+        return decodeURIComponent(part);
+      } catch {
+        return part;
+      }
+    });
   if (parts[0] === "routes" && parts[1]) return routeView(parts[1]);
   if (parts[0] === "migrations") return parts[1] ? migrationView(parts[1]) : migrationsView();
   return overview();
@@ -42,7 +45,11 @@ function show() {
   view = viewOf(location.hash);
   byId("view").replaceChildren(view.node);
   for (const link of byId("sections").querySelectorAll("a"))
-    setAttribute(link, "aria-current", link.getAttribute("href") === (location.hash.startsWith("#/migrations") ? "#/migrations" : "#/") ? "page" : null);
+    setAttribute(
+      link,
+      "aria-current",
+      link.getAttribute("href") === (location.hash.startsWith("#/migrations") ? "#/migrations" : "#/") ? "page" : null,
+    );
   draw();
 }
 
@@ -64,13 +71,20 @@ function drawFrame() {
   const kill = status.kill_switch || {};
   setHidden(byId("killed"), !kill.on);
   if (kill.on)
-    setText(byId("killed-text"), `Kill switch: every request goes to legacy and nothing is mirrored, since ${moment(kill.since)}${kill.by ? `, by ${kill.by}` : ""}${kill.reason ? `: ${kill.reason}` : ""}. The weights below are not in force.`);
+    setText(
+      byId("killed-text"),
+      `Kill switch: every request goes to legacy and nothing is mirrored, since ${moment(kill.since)}${kill.by ? `, by ${kill.by}` : ""}${kill.reason ? `: ${kill.reason}` : ""}. The weights below are not in force.`,
+    );
   const troubles = [];
   if (status.config && status.config.last_reload_successful === false)
-    troubles.push(`The last reload failed and the old configuration runs on: ${status.config.last_reload_error || "see the log"}`);
+    troubles.push(
+      `The last reload failed and the old configuration runs on: ${status.config.last_reload_error || "see the log"}`,
+    );
   const store = status.store;
   if (store && store.ok === false)
-    troubles.push(`${store.kind === "redis" ? "Redis" : `The ${store.kind} store`} does not answer: ${store.error || "see the log"}. The weights stay as they are, nothing is promoted; a rollback works here and now.`);
+    troubles.push(
+      `${store.kind === "redis" ? "Redis" : `The ${store.kind} store`} does not answer: ${store.error || "see the log"}. The weights stay as they are, nothing is promoted; a rollback works here and now.`,
+    );
   const text = troubles.join("\n");
   setText(byId("troubles"), text);
   setHidden(byId("troubles"), !text);
@@ -79,7 +93,7 @@ function drawFrame() {
 
 // ---- how old it is -------------------------------------------------------------------------------------
 
-let asking = false;  // for a token
+let asking = false; // for a token
 let saidLost = false;
 
 function drawLive() {
@@ -91,7 +105,13 @@ function drawLive() {
   setText(byId("live-age"), model.status ? `data ${age < 1500 ? "1 s" : span(age)} old` : "");
   const lost = !model.connected && !asking && (model.status || failures > 1);
   setHidden(byId("lost"), !lost);
-  if (lost) setText(byId("lost"), model.status ? `Disconnected. What you see is ${span(age)} old; trying again every second.` : "The daemon does not answer; trying again every second.");
+  if (lost)
+    setText(
+      byId("lost"),
+      model.status
+        ? `Disconnected. What you see is ${span(age)} old; trying again every second.`
+        : "The daemon does not answer; trying again every second.",
+    );
   document.body.classList.toggle("stale", Boolean(lost && model.status));
   if (lost && !saidLost) announce("Disconnected: what is shown is old");
   if (!lost && saidLost) announce("Connected again");
@@ -101,17 +121,19 @@ function drawLive() {
 // ---- the stream ----------------------------------------------------------------------------------------
 
 let failures = 0;
-const spoken = new Map();  // route -> the state that was last told
+const spoken = new Map(); // route -> the state that was last told
 
 function speak(event) {
   const state = (event.data || {}).state;
   if (event.level === "alert") announce(`${event.route || ""} ${event.message}`);
-  else if (state && event.route && spoken.get(event.route) !== state) announce(`${event.route}: ${stateOf(state).label}`);
+  else if (state && event.route && spoken.get(event.route) !== state)
+    announce(`${event.route}: ${stateOf(state).label}`);
   if (state && event.route) spoken.set(event.route, state);
 }
 
 // With many routes the status comes seldom: the routes that events name are asked for at once.
-const ROUTES_MANY = 500, ROUTES_ASKED_MAX = 10;
+const ROUTES_MANY = 500,
+  ROUTES_ASKED_MAX = 10;
 const named = new Set();
 
 async function askNamed() {
@@ -137,7 +159,8 @@ function onBlock(type, json) {
 
 async function connect(instance) {
   const status = await get("/admin/status");
-  if (instance && born(status) !== instance) { // another life of the daemon: ids of events begin anew
+  if (instance && born(status) !== instance) {
+    // another life of the daemon: ids of events begin anew
     forgetEvents();
     model.cursor = 0;
   }
@@ -147,23 +170,35 @@ async function connect(instance) {
     for (const event of (await get(`/admin/events?limit=${EVENTS_AT_FIRST}`)).events || []) takeEvent(event);
   draw();
   // `since` is for a daemon that has no events yet: nothing may slip through between the two questions.
-  await readStream(`/admin/events?since=${model.lastEventId || 0}&cursor=${model.cursor}`, model.lastEventId, () => {
-    model.connected = true;
-    failures = 0;
-    drawLive();
-  }, onBlock);
+  await readStream(
+    `/admin/events?since=${model.lastEventId || 0}&cursor=${model.cursor}`,
+    model.lastEventId,
+    () => {
+      model.connected = true;
+      failures = 0;
+      drawLive();
+    },
+    onBlock,
+  );
   return now;
 }
 
 function askToken(error) {
-  const form = byId("token-form"), note = byId("token-note");
+  const form = byId("token-form"),
+    note = byId("token-note");
   const refused = Boolean(tokens.get());
   tokens.set(null);
   asking = true;
   form.hidden = false;
   byId("view").hidden = true;
-  setText(note, error.status === 429 ? `Too many wrong tokens. Try again in ${span((error.retryAfter || 60) * 1000)}.`
-    : refused ? `The daemon did not take this token: ${error.message}` : "");
+  setText(
+    note,
+    error.status === 429
+      ? `Too many wrong tokens. Try again in ${span((error.retryAfter || 60) * 1000)}.`
+      : refused
+        ? `The daemon did not take this token: ${error.message}`
+        : "",
+  );
   byId("token").focus();
   return new Promise((resolve) => {
     form.onsubmit = (event) => {
@@ -212,24 +247,37 @@ const shortcuts = {
     this.on = on;
     try {
       localStorage.setItem(SHORTCUTS_KEY, on ? "on" : "off");
-    } catch { /* until the page is left */ }
+    } catch {
+      /* until the page is left */
+    }
   },
 };
 try {
   shortcuts.on = localStorage.getItem(SHORTCUTS_KEY) !== "off";
-} catch { /* no storage: on */ }
+} catch {
+  /* no storage: on */
+}
 
 const KEYS = {
   r: () => rollBack(view.routeInFocus && view.routeInFocus()),
-  "/": () => { if (view.find) view.find(); },
-  g: () => { location.hash = "#/"; },
-  m: () => { location.hash = "#/migrations"; },
+  "/": () => {
+    if (view.find) view.find();
+  },
+  g: () => {
+    location.hash = "#/";
+  },
+  m: () => {
+    location.hash = "#/migrations";
+  },
   "?": () => help(shortcuts),
 };
 
 document.addEventListener("keydown", (event) => {
   const at = event.target;
-  const typing = at instanceof HTMLInputElement && at.type !== "checkbox" || at instanceof HTMLSelectElement || at instanceof HTMLTextAreaElement;
+  const typing =
+    (at instanceof HTMLInputElement && at.type !== "checkbox") ||
+    at instanceof HTMLSelectElement ||
+    at instanceof HTMLTextAreaElement;
   if (typing || isOpen() || asking || !shortcuts.on || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : ""];
   if (!act) return;
@@ -251,7 +299,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTheme)
 byId("roll-back").addEventListener("click", () => rollBack(view.route && view.route()));
 byId("kill-end").addEventListener("click", () => confirmKill(false));
 byId("help").addEventListener("click", () => help(shortcuts));
-byId("notice-close").addEventListener("click", () => { byId("notice").hidden = true; });
+byId("notice-close").addEventListener("click", () => {
+  byId("notice").hidden = true;
+});
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
   (byId("view").querySelector("h1") || byId("view")).focus();

@@ -5,10 +5,10 @@
 // this tab's session storage and is forgotten with the tab.
 
 const TOKEN_KEY = "phoenix-token";
-const SILENCE_MS = 15000;  // three heartbeats missed: the stream is dead
+const SILENCE_MS = 15000; // three heartbeats missed: the stream is dead
 const BLOCK_CHARS_MAX = 64 << 20;
 
-let token = null;          // when there is no session storage
+let token = null; // when there is no session storage
 
 export const tokens = {
   get() {
@@ -23,7 +23,9 @@ export const tokens = {
     try {
       if (text) sessionStorage.setItem(TOKEN_KEY, text);
       else sessionStorage.removeItem(TOKEN_KEY);
-    } catch { /* kept in memory */ }
+    } catch {
+      /* kept in memory */
+    }
   },
 };
 
@@ -55,8 +57,11 @@ export async function ask(method, path, body, more = {}) {
   try {
     answer = await fetch(path, options);
   } catch (error) {
-    throw Object.assign(new Error("the daemon does not answer; nothing is known about what it did"),
-      {status: 0, problem: {}, cause: error});
+    throw Object.assign(new Error("the daemon does not answer; nothing is known about what it did"), {
+      status: 0,
+      problem: {},
+      cause: error,
+    });
   }
   const json = await answer.json().catch(() => null);
   if (!answer.ok) throw refusal(answer, json || {});
@@ -94,7 +99,8 @@ export async function readStream(path, lastId, onOpen, onBlock) {
     if (!answer.ok || !answer.body) throw refusal(answer, await answer.json().catch(() => ({})));
     onOpen();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "", looked = 0;
+    let text = "",
+      looked = 0;
     for (;;) {
       const {value, done} = await reader.read();
       if (done) return;

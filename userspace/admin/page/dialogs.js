@@ -19,12 +19,17 @@ export function open({title, body, confirm, danger, run, first, also}) {
   const back = document.activeElement;
   const outcome = h("p", {class: "outcome bad", role: "alert"});
   const cancel = h("button", {type: "button", text: confirm ? "Cancel" : "Close", onclick: () => dialog.close()});
-  const act = confirm ? h("button", {type: "submit", class: danger ? "primary danger" : "primary", text: confirm}) : null;
-  const form = h("form", {method: "dialog"},
+  const act = confirm
+    ? h("button", {type: "submit", class: danger ? "primary danger" : "primary", text: confirm})
+    : null;
+  const form = h(
+    "form",
+    {method: "dialog"},
     h("h2", {id: "dialog-title", text: title}),
     h("div", {class: "dialog-body"}, body),
     outcome,
-    h("div", {class: "dialog-buttons"}, act, cancel, also));
+    h("div", {class: "dialog-buttons"}, act, cancel, also),
+  );
   const dialog = h("dialog", {"aria-labelledby": "dialog-title"}, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -39,7 +44,9 @@ export function open({title, body, confirm, danger, run, first, also}) {
     }
     act.disabled = false;
   });
-  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
   dialog.addEventListener("close", () => {
     dialog.remove();
     if (current === dialog) current = null;
@@ -51,17 +58,30 @@ export function open({title, body, confirm, danger, run, first, also}) {
   (first || act || cancel).focus();
   return {
     dialog,
-    confirmable(can) { if (act) act.disabled = !can; },
-    relabel(text) { if (act) setText(act, text); },
+    confirmable(can) {
+      if (act) act.disabled = !can;
+    },
+    relabel(text) {
+      if (act) setText(act, text);
+    },
   };
 }
 
-const KEYS = [["r", "roll back: the route in view or in focus, or choose"], ["/", "find a route"],
-  ["g", "back to all routes"], ["m", "migrations"], ["?", "this help"], ["Esc", "close, change nothing"]];
+const KEYS = [
+  ["r", "roll back: the route in view or in focus, or choose"],
+  ["/", "find a route"],
+  ["g", "back to all routes"],
+  ["m", "migrations"],
+  ["?", "this help"],
+  ["Esc", "close, change nothing"],
+];
 
 const WORDS = [
   ["legacy, modern", "the service that has always answered, and the new one that is to replace it"],
-  ["wanted · set · seen", "the share of requests for modern: what was decided, what the data path says when asked, what was counted"],
+  [
+    "wanted · set · seen",
+    "the share of requests for modern: what was decided, what the data path says when asked, what was counted",
+  ],
   ["consistency", "how many answers of both services were equal, of those that could be compared in this step"],
   ["step", "the share grows by steps; each begins to count at zero"],
   ["mirroring", "modern gets a copy of the requests, nobody waits for its answers, they are only compared"],
@@ -75,11 +95,22 @@ export function help(shortcuts) {
   open({
     title: "What is shown here",
     body: [
-      h("p", {text: "Phoenix stands in front of two services and moves requests from the old one to the new one, a few per cent at a time, "
-        + "only while both give the same answers, and back at once when they do not."}),
-      h("dl", {class: "words"}, WORDS.map(([word, means]) => [h("dt", {text: word}), h("dd", {text: means})])),
+      h("p", {
+        text:
+          "Phoenix stands in front of two services and moves requests from the old one to the new one, a few per cent at a time, " +
+          "only while both give the same answers, and back at once when they do not.",
+      }),
+      h(
+        "dl",
+        {class: "words"},
+        WORDS.map(([word, means]) => [h("dt", {text: word}), h("dd", {text: means})]),
+      ),
       h("h3", {text: "Keys"}),
-      h("dl", {class: "words keys"}, KEYS.map(([key, means]) => [h("dt", {}, h("kbd", {text: key})), h("dd", {text: means})])),
+      h(
+        "dl",
+        {class: "words keys"},
+        KEYS.map(([key, means]) => [h("dt", {}, h("kbd", {text: key})), h("dd", {text: means})]),
+      ),
       h("p", {}, h("label", {class: "check"}, box, " single keys act (Escape always does)")),
       h("p", {class: "small"}, "Charts: Chart.js. ", h("a", {href: "/page/chart.js.licence", text: "Its licence"})),
     ],

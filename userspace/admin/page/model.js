@@ -5,23 +5,23 @@
 import {isNumber} from "./text.js";
 
 const EVENTS_MAX = 300;
-const PROGRESS_MS = 15000;   // the rate of samples is taken over so long
+const PROGRESS_MS = 15000; // the rate of samples is taken over so long
 
 export const model = {
   status: null,
-  routes: new Map(),         // id -> route, as GET /admin/status has it
+  routes: new Map(), // id -> route, as GET /admin/status has it
   migrations: [],
-  events: [],                // the newest last
-  you: null,                 // {name, role}: who the token belongs to; null: nobody asked
-  receivedAt: 0,             // of performance.now()
+  events: [], // the newest last
+  you: null, // {name, role}: who the token belongs to; null: nobody asked
+  receivedAt: 0, // of performance.now()
   connected: false,
   lastEventId: "",
   cursor: 0,
-  missedEvents: 0,           // the daemon did not have them any more
+  missedEvents: 0, // the daemon did not have them any more
 };
 
 const seen = new Set();
-const progress = new Map();  // id -> {step, points: [{at, samples}], perMs}
+const progress = new Map(); // id -> {step, points: [{at, samples}], perMs}
 
 function follow(route, now) {
   const step = (route.step || {}).number;
@@ -44,7 +44,8 @@ function follow(route, now) {
 export function takeStatus(status) {
   const now = performance.now();
   const old = model.status;
-  if (old && born(old) !== born(status)) { // another life of the daemon
+  if (old && born(old) !== born(status)) {
+    // another life of the daemon
     model.routes.clear();
     progress.clear();
   }
@@ -124,5 +125,7 @@ export function nextStepOf(route) {
 }
 
 // The routes that send users to modern now: what a rollback would change.
-export const onModern = () => [...model.routes.values()].filter((route) =>
-  ((route.weight || {}).set || 0) > 0 || ((route.weight || {}).wanted || 0) > 0);
+export const onModern = () =>
+  [...model.routes.values()].filter(
+    (route) => ((route.weight || {}).set || 0) > 0 || ((route.weight || {}).wanted || 0) > 0,
+  );

@@ -13,7 +13,12 @@ import {clock, count, detailOf, isNumber, matchOf, moment, percent, plural, stat
 import {verbButtons} from "./verbs.js";
 
 const panel = (name, title, ...content) =>
-  h("section", {class: `panel panel-${name}`, "aria-labelledby": `${name}-title`}, h("h2", {id: `${name}-title`, text: title}), content);
+  h(
+    "section",
+    {class: `panel panel-${name}`, "aria-labelledby": `${name}-title`},
+    h("h2", {id: `${name}-title`, text: title}),
+    content,
+  );
 
 // How sure the consistency is, and what was left out of it.
 function certainty() {
@@ -21,17 +26,29 @@ function certainty() {
   return {
     node,
     update(route) {
-      const c = route.consistency || {}, build = c.build || {}, shapes = c.shapes || {}, watch = c.watch || {};
+      const c = route.consistency || {},
+        build = c.build || {},
+        shapes = c.shapes || {},
+        watch = c.watch || {};
       const lines = [];
       if (c.samples && isNumber(c.wilson_lower)) lines.push(`at least ${percent(c.wilson_lower)}, 95% sure`);
-      if (c.samples && isNumber(c.llr)) lines.push(`log likelihood ${c.llr.toFixed(2)}, sure at ${c.llr_bound.toFixed(2)}`);
+      if (c.samples && isNumber(c.llr))
+        lines.push(`log likelihood ${c.llr.toFixed(2)}, sure at ${c.llr_bound.toFixed(2)}`);
       if (build.samples && isNumber(build.wilson_lower))
-        lines.push(`this build: at least ${percent(build.wilson_lower)} over ${plural(build.samples, "sample")}${isNumber(build.needs) ? `; the next step needs ${percent(build.needs)}` : ""}`);
-      if (c.samples && shapes.distinct) lines.push(`${plural(shapes.distinct, "kind")} of requests, the most frequent has ${percent(shapes.top_share)}`);
+        lines.push(
+          `this build: at least ${percent(build.wilson_lower)} over ${plural(build.samples, "sample")}${isNumber(build.needs) ? `; the next step needs ${percent(build.needs)}` : ""}`,
+        );
+      if (c.samples && shapes.distinct)
+        lines.push(
+          `${plural(shapes.distinct, "kind")} of requests, the most frequent has ${percent(shapes.top_share)}`,
+        );
       if (c.synthetic) lines.push(`${count(c.synthetic)} of the samples are synthetic`);
       if (watch.on) lines.push(`watched since completion: ${watch.cusum.toFixed(2)}, alarm at ${watch.alarm}`);
-      for (const [why, n] of Object.entries(c.not_comparable || {})) if (n > 0) lines.push(`not comparable: ${count(n)} ${why.replaceAll("_", " ")}`);
-      redraw(node, lines.join("\n"), () => lines.map((text) => h("li", {class: text.startsWith("not comparable") ? "warn" : "", text})));
+      for (const [why, n] of Object.entries(c.not_comparable || {}))
+        if (n > 0) lines.push(`not comparable: ${count(n)} ${why.replaceAll("_", " ")}`);
+      redraw(node, lines.join("\n"), () =>
+        lines.map((text) => h("li", {class: text.startsWith("not comparable") ? "warn" : "", text})),
+      );
     },
   };
 }
@@ -43,7 +60,11 @@ function rollbackNote() {
     update(route) {
       const r = route.state === "rolled_back" ? route.rollback : null;
       setHidden(node, !r);
-      if (r) setText(node, `Rolled back from ${percent(r.from)} at ${moment(r.at)}; ${r.verified ? "verified: legacy answers everything, counted" : "being verified by counting"}.`);
+      if (r)
+        setText(
+          node,
+          `Rolled back from ${percent(r.from)} at ${moment(r.at)}; ${r.verified ? "verified: legacy answers everything, counted" : "being verified by counting"}.`,
+        );
     },
   };
 }
@@ -53,39 +74,80 @@ function facts() {
   return {
     node,
     update(route) {
-      const weight = route.weight || {}, step = route.step || {};
-      const rows = [["legacy", route.legacy_url], ["modern", route.modern_url],
+      const weight = route.weight || {},
+        step = route.step || {};
+      const rows = [
+        ["legacy", route.legacy_url],
+        ["modern", route.modern_url],
         ["policy", route.arbiter ? `${route.arbiter.enabled ? route.arbiter.policy : "arbiter off"}` : null],
         ["this step", step.since ? `number ${count(step.number)}, since ${moment(step.since)}` : null],
-        ["last set", weight.changed_by ? `by ${weight.changed_by} at ${moment(weight.changed_at)}${weight.reason ? `: ${weight.reason}` : ""}` : null],
+        [
+          "last set",
+          weight.changed_by
+            ? `by ${weight.changed_by} at ${moment(weight.changed_at)}${weight.reason ? `: ${weight.reason}` : ""}`
+            : null,
+        ],
         ["seen in", isNumber(weight.seen_requests) ? plural(weight.seen_requests, "request") : null],
-        ["failed over", route.failovers ? plural(route.failovers, "request") : null]].filter(([, value]) => value);
-      redraw(node, JSON.stringify(rows), () => rows.map(([name, value]) => [h("dt", {text: name}), h("dd", {text: value})]));
+        ["failed over", route.failovers ? plural(route.failovers, "request") : null],
+      ].filter(([, value]) => value);
+      redraw(node, JSON.stringify(rows), () =>
+        rows.map(([name, value]) => [h("dt", {text: name}), h("dd", {text: value})]),
+      );
     },
   };
 }
 
 export function routeView(id) {
-  const share = shareFigure(), consistency = consistencyFigure(), sides = sidesFigure(true), next = nextFigure();
-  const sure = certainty(), undone = rollbackNote(), about = facts(), notes = badges(), verbs = verbButtons(false);
-  const graph = charts(id), ledger = decisions(id), diffs = differences(id);
+  const share = shareFigure(),
+    consistency = consistencyFigure(),
+    sides = sidesFigure(true),
+    next = nextFigure();
+  const sure = certainty(),
+    undone = rollbackNote(),
+    about = facts(),
+    notes = badges(),
+    verbs = verbButtons(false);
+  const graph = charts(id),
+    ledger = decisions(id),
+    diffs = differences(id);
   const events = eventList((event) => event.route === id, 30);
-  const headline = h("p", {class: "view-headline"}), detail = h("p", {class: "view-detail"}), means = h("p", {class: "muted"}), match = h("p", {class: "match"});
+  const headline = h("p", {class: "view-headline"}),
+    detail = h("p", {class: "view-detail"}),
+    means = h("p", {class: "muted"}),
+    match = h("p", {class: "match"});
   const deploy = h("p", {class: "note", hidden: true});
   const gone = h("p", {class: "note note-bad", hidden: true});
-  const head = h("section", {class: "view-head", "aria-labelledby": "view-title"},
-    h("h1", {id: "view-title", tabindex: "-1", text: id}), match, headline, detail, means, undone.node, deploy, notes.node);
-  const content = h("div", {class: "view-content"},
-    h("div", {class: "now"},
+  const head = h(
+    "section",
+    {class: "view-head", "aria-labelledby": "view-title"},
+    h("h1", {id: "view-title", tabindex: "-1", text: id}),
+    match,
+    headline,
+    detail,
+    means,
+    undone.node,
+    deploy,
+    notes.node,
+  );
+  const content = h(
+    "div",
+    {class: "view-content"},
+    h(
+      "div",
+      {class: "now"},
       panel("share", "Share on modern", share.node, next.node),
       panel("consistency", "Consistency of this step", consistency.node, sure.node),
-      panel("sides", "Both services", sides.node, about.node)),
+      panel("sides", "Both services", sides.node, about.node),
+    ),
     panel("ladder", "Steps", ledger.ladder),
     panel("charts", "Over time", graph.node),
     panel("differences", "Differences", diffs.node),
     panel("decisions", "Decisions", ledger.node),
-    panel("events", "Events", events.node));
-  let config = null, configFor = "", asking = false;
+    panel("events", "Events", events.node),
+  );
+  let config = null,
+    configFor = "",
+    asking = false;
 
   // The status does not have the configuration: the ladder's step is in it.
   async function learnConfig(route) {
@@ -96,14 +158,23 @@ export function routeView(id) {
       config = whole.config;
       configFor = route.etag;
       if (model.routes.has(id) && model.routes.get(id).etag === whole.etag) takeRoute(whole);
-    } catch { /* asked again with the next status */ }
+    } catch {
+      /* asked again with the next status */
+    }
     asking = false;
   }
 
   return {
     title: () => `${id}: ${(model.routes.get(id) || {}).headline || "?"}`,
-    node: h("div", {class: "view route-view"}, h("nav", {class: "back", "aria-label": "Where you are"}, h("a", {href: "#/", text: "All routes"})),
-      gone, head, h("div", {class: "verb-bar"}, verbs.node), content),
+    node: h(
+      "div",
+      {class: "view route-view"},
+      h("nav", {class: "back", "aria-label": "Where you are"}, h("a", {href: "#/", text: "All routes"})),
+      gone,
+      head,
+      h("div", {class: "verb-bar"}, verbs.node),
+      content,
+    ),
     route: () => model.routes.get(id) || null,
     routeInFocus: () => model.routes.get(id) || null,
     update() {
@@ -121,14 +192,41 @@ export function routeView(id) {
       setText(detail, detailOf(route));
       setHidden(detail, !detailOf(route));
       setText(means, stateOf(route.state).means);
-      if (route.paused) setText(means, `Paused by ${route.paused.by} at ${clock(route.paused.since)}${route.paused.reason ? `: ${route.paused.reason}` : ""}. ${stateOf("paused").means}`);
+      if (route.paused)
+        setText(
+          means,
+          `Paused by ${route.paused.by} at ${clock(route.paused.since)}${route.paused.reason ? `: ${route.paused.reason}` : ""}. ${stateOf("paused").means}`,
+        );
       const rollout = model.migrations.find((m) => m.route === id);
       setHidden(deploy, !rollout);
-      if (rollout) redraw(deploy, `${rollout.id} ${rollout.stage}`, () => ["Its service is deployed by the pipeline: ",
-        h("a", {href: `#/migrations/${encodeURIComponent(rollout.id)}`, text: `migration ${rollout.id}, ${rollout.stage.replaceAll("_", " ")}`})]);
-      for (const figure of [share, consistency, sides, next, sure, undone, about, notes, verbs, diffs, ledger, graph, events]) figure.update(route);
+      if (rollout)
+        redraw(deploy, `${rollout.id} ${rollout.stage}`, () => [
+          "Its service is deployed by the pipeline: ",
+          h("a", {
+            href: `#/migrations/${encodeURIComponent(rollout.id)}`,
+            text: `migration ${rollout.id}, ${rollout.stage.replaceAll("_", " ")}`,
+          }),
+        ]);
+      for (const figure of [
+        share,
+        consistency,
+        sides,
+        next,
+        sure,
+        undone,
+        about,
+        notes,
+        verbs,
+        diffs,
+        ledger,
+        graph,
+        events,
+      ])
+        figure.update(route);
     },
-    tick() { if (model.routes.has(id)) next.update(model.routes.get(id)); },
+    tick() {
+      if (model.routes.has(id)) next.update(model.routes.get(id));
+    },
     retheme: () => graph.redrawNow(),
     leave: () => graph.stop(),
   };

@@ -19,7 +19,7 @@ export function count(number) {
   return isNumber(number) ? Math.round(number).toLocaleString("en-US") : DASH;
 }
 
-export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
+export const plural = (n, word, words = `${word}s`) => `${count(n)} ${n === 1 ? word : words}`;
 
 export function latency(ms) {
   if (!isNumber(ms)) return DASH;
@@ -38,8 +38,8 @@ export function span(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
 export function clock(at) {
@@ -55,17 +55,36 @@ export function moment(at) {
   return today ? clock(at) : `${time.toLocaleDateString("en-CA")} ${clock(at)}`;
 }
 
-export const matchOf = (route) =>
-  `${(route.methods || []).join(", ") || "*"} ${route.host || ""}${route.path || ""}`;
+export const matchOf = (route) => `${(route.methods || []).join(", ") || "*"} ${route.host || ""}${route.path || ""}`;
 
 // X(word, how people call it, what it means, rank): the higher the rank, the more it needs somebody.
 export const STATES = {
-  rolled_back: {label: "rolled back", rank: 8, means: "Legacy answers every request again, and it stays so until somebody retries."},
-  holding: {label: "holding", rank: 7, means: "The share stays where it is until the reason is gone; clients notice nothing."},
-  deploying: {label: "deploying", rank: 6, means: "The new service is being built and started; legacy answers every request."},
+  rolled_back: {
+    label: "rolled back",
+    rank: 8,
+    means: "Legacy answers every request again, and it stays so until somebody retries.",
+  },
+  holding: {
+    label: "holding",
+    rank: 7,
+    means: "The share stays where it is until the reason is gone; clients notice nothing.",
+  },
+  deploying: {
+    label: "deploying",
+    rank: 6,
+    means: "The new service is being built and started; legacy answers every request.",
+  },
   paused: {label: "paused", rank: 5, means: "Somebody stopped it: the share stays where it is until it is resumed."},
-  migrating: {label: "migrating", rank: 4, means: "Modern answers a share of the requests. It grows step by step while both give the same answers."},
-  mirroring: {label: "mirroring", rank: 3, means: "Legacy answers every request. Copies go to modern, and the two answers are compared."},
+  migrating: {
+    label: "migrating",
+    rank: 4,
+    means: "Modern answers a share of the requests. It grows step by step while both give the same answers.",
+  },
+  mirroring: {
+    label: "mirroring",
+    rank: 3,
+    means: "Legacy answers every request. Copies go to modern, and the two answers are compared.",
+  },
   idle: {label: "not started", rank: 2, means: "Nothing moves yet: legacy answers every request."},
   complete: {label: "complete", rank: 1, means: "Modern answers every request, and it is still watched."},
 };

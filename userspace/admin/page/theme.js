@@ -11,7 +11,8 @@ const phoenixTheme = {
     try {
       const word = localStorage.getItem(this.key);
       return this.words.includes(word) ? word : "auto";
-    } catch { // storage is switched off
+    } catch {
+      // storage is switched off
       return document.documentElement.dataset.theme || "auto";
     }
   },
@@ -19,7 +20,9 @@ const phoenixTheme = {
     document.documentElement.dataset.theme = word;
     try {
       localStorage.setItem(this.key, word);
-    } catch { /* it holds until the page is left */ }
+    } catch {
+      /* it holds until the page is left */
+    }
   },
 };
 document.documentElement.dataset.theme = phoenixTheme.get();
