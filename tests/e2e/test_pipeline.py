@@ -230,6 +230,7 @@ def test_repair_loop(env):
     equal(code, 10, f"exit\n{out}{err}")
     item = rig.get("repair")
     equal((item["failed_in"], item["attempt"]), ("verify", 2))
+    check("attempt 2, begun" in out and "attempt 1, begun" not in out, "the log of this attempt alone", out)
     check("contract replay failed" in item["reason"] and "/v (value): expected 1, got 9" in item["reason"], item["reason"])
 
     spec["service"]["source"]["files"]["server.py"] = SERVICE

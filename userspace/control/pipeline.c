@@ -374,6 +374,7 @@ static int begin(struct pipeline *pipeline, struct rollout *r, bool deploy_only,
 	if (err)
 		return err;
 	unlink(log_path);
+	r->first = r->count = 0; /* as log.txt: who follows this attempt is not told of the one before */
 	rollout_say(r, "attempt %u, begun by %s", r->number, who);
 	stage_enter(r, STAGE_VERIFY, now);
 	return 0;

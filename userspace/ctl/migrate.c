@@ -91,7 +91,7 @@ static int print_news(struct following *f, const json_t *answer)
 	json_array_foreach(field(answer, "log"), i, line)
 	{
 		tint_begin(&out, f->ctl->out.colour, TINT_DIM);
-		padded(&out, field_text(line, "stage", "?"), 9);
+		padded(&out, field_text(line, "stage", "?"), sizeof("rolled_back"));
 		tint_end(&out, f->ctl->out.colour, TINT_DIM);
 		format_clean(&out, field_text(line, "text", ""));
 		buf_append_char(&out, '\n');
