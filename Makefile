@@ -26,7 +26,7 @@ CFLAGS   ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LDFLAGS  += -Wl,-z,relro,-z,now
 CPPFLAGS += -Iinclude -Iuserspace -Itools -D_GNU_SOURCE -DPHOENIX_VERSION='"$(VERSION)"' -I$(O)/gen
 ALLCFLAGS = -std=gnu11 $(WARN) $(CFLAGS) -fno-omit-frame-pointer -pthread -MMD -MP
-LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lm -pthread
+LDLIBS   += -luring -ljansson -lyaml -lz -lcurl -lxdp -lbpf -lhiredis -lm -pthread
 CHART_JS ?= /usr/share/javascript/chart.js/chart.min.js
 CHART_JS_LICENCE ?= /usr/share/doc/libjs-chart.js/copyright
 BPFTOOL  ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)

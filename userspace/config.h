@@ -145,8 +145,14 @@ struct limits_config {
 /* Where the state lives; see store/store.h. */
 struct state_config {
 	enum store_kind kind;
-	char *path; /* the state file */
-	char *url;
+	char *path; /* the state file; with Redis, where this gateway remembers what it knew last */
+	char *url;  /* of Redis, see redis_url_parse(); NULL with sentinels */
+	char *password_file;
+	char *prefix; /* of all keys */
+	struct string_list sentinels;
+	char *master;	     /* as the sentinels call it */
+	uint32_t timeout_ms; /* for a connection and for a command */
+	uint32_t refresh_ms; /* from one full read to the next */
 };
 
 /* How much of a client's address is written down. */
@@ -160,6 +166,18 @@ struct access_log_config {
 	bool query;	    /* with the part of the target behind "?" */
 	uint64_t max_bytes; /* of a file, then it becomes FILE.1; 0 = any size */
 };
+/* redis://[user[:password]@]host[:port][/database], or unix://[user[:password]@]/path[?db=number] (also
+ * redis+unix://). User and password may have %XX. */
+struct redis_url {
+	char *host; /* NULL: a Unix socket */
+	char *path;
+	char *user, *password; /* NULL: none */
+	uint16_t port;
+	uint16_t database;
+};
+/* NULL and *out (owned by the caller), or what is wrong with it: the rest of a sentence, without the text. */
+const char *redis_url_parse(struct slice text, struct redis_url *out);
+void redis_url_fini(struct redis_url *url);
 
 struct config {
 	char *file; /* name for messages; owned */

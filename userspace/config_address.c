@@ -380,31 +380,23 @@ bool webhook_check(struct slice text, struct buf *why)
 
 bool redis_url_check(struct slice text, struct buf *why)
 {
-	const char *complaint = NULL;
-	struct authority authority;
-	uint16_t port;
-	if (slice_starts(text, SLICE("rediss://"))) {
-		complaint = "asks for TLS, which is not supported; use redis://";
-	} else if (!slice_starts(text, SLICE("redis://")) || text.len > URL_BYTES_MAX) {
-		complaint = "must be as in \"redis://127.0.0.1:6379/0\"";
-	} else {
-		struct slice rest = slice_of(text.ptr + 8, text.len - 8);
-		const char *at = rest.len ? memrchr(rest.ptr, '@', rest.len) : NULL;
-		if (at)
-			rest = slice_of(at + 1, rest.len - (size_t)(at + 1 - rest.ptr));
-		const char *slash = rest.len ? memchr(rest.ptr, '/', rest.len) : NULL;
-		size_t len = slash ? (size_t)(slash - rest.ptr) : rest.len;
-		struct slice database = slash ? slice_of(slash + 1, rest.len - len - 1) : slice_of("", 0);
-		uint64_t number;
-		complaint = authority_split(slice_of(rest.ptr, len), &authority);
-		if (!complaint && !authority.bracketed)
-			complaint = name_complaint(authority.host);
-		if (!complaint && authority.has_port && !port_parse(authority.port, &port))
-			complaint = "has a port that is no number from 1 to 65535";
-		if (!complaint && database.len && whole_number_parse(database, 65535, &number))
-			complaint = "has a database that is no number, as in \"redis://127.0.0.1:6379/0\"";
-	}
+	struct redis_url url;
+	const char *complaint = redis_url_parse(text, &url);
 	if (complaint)
 		buf_append_str(why, complaint);
+	else
+		redis_url_fini(&url);
 	return !complaint;
+}
+
+bool redis_host_check(struct slice text, const char **complaint, struct slice *host, uint16_t *port)
+{
+	struct authority authority;
+	*complaint = authority_split(text, &authority);
+	if (!*complaint && !authority.bracketed)
+		*complaint = name_complaint(authority.host);
+	if (!*complaint && authority.has_port && !port_parse(authority.port, port))
+		*complaint = "has a port that is no number from 1 to 65535";
+	*host = authority.host;
+	return !*complaint;
 }

@@ -272,14 +272,29 @@ static void check_state(struct report *report, const struct node *map, const str
 	if (store && (store->kind != NODE_STRING ||
 		      (config->state.kind == STORE_FILE && !slice_equal(store->text, SLICE("file")))))
 		return;
-	if (config->state.kind == STORE_REDIS && !has_url)
+	bool sentinels = config->state.sentinels.count > 0;
+	if (config->state.kind == STORE_REDIS && !has_url && !sentinels)
 		report_error(report, store->at,
 			     "state.store \"redis\" needs state.url, as in "
 			     "\"redis://127.0.0.1:6379/0\"");
-	if (config->state.kind != STORE_REDIS && has_url)
-		report_error(report, url->at,
-			     "state.url is only for the store \"redis\"; the store is \"%s\"",
-			     config->state.kind == STORE_FILE ? "file" : "memory");
+	if (config->state.kind == STORE_REDIS && sentinels && !config->state.master &&
+	    !node_find(state, "master"))
+		report_error(report, mark_within(map, "state", "sentinels"),
+			     "state.sentinels needs state.master, the name that they know the server by");
+	if (config->state.kind == STORE_REDIS && !sentinels && config->state.master)
+		report_error(report, mark_within(map, "state", "master"),
+			     "state.master is for state.sentinels, of which there are none");
+	if (config->state.kind == STORE_REDIS)
+		return;
+	static const char *const only_redis[] = {"url",	   "password_file", "prefix",	 "sentinels",
+						 "master", "timeout_ms",    "refresh_ms"};
+	for (unsigned i = 0; i < sizeof(only_redis) / sizeof(only_redis[0]); i++) {
+		const struct node *node = node_find(state, only_redis[i]);
+		if (node && node->kind != NODE_NULL)
+			report_error(report, node->at,
+				     "state.%s is only for the store \"redis\"; the store is \"%s\"",
+				     only_redis[i], config->state.kind == STORE_FILE ? "file" : "memory");
+	}
 }
 
 void config_check(struct report *report, const struct node *map, const struct config *config)

@@ -189,7 +189,24 @@ static const struct key_spec state_keys[] = {
 	{"path", KEY_STRING, CONFIG(state.path), "\"/var/lib/phoenix/state.json\"", .check = file_path_check,
 	 .help = "The state file of the store \"file\"."},
 	{"url", KEY_STRING, CONFIG(state.url), "null", .nullable = true, .secret = true,
-	 .check = redis_url_check, .help = "The server of the store \"redis\": redis://host:port/database."},
+	 .check = redis_url_check,
+	 .help = "The server of the store \"redis\": redis://[user:password@]host:port/database or "
+		 "unix:///path?db=number."},
+	{"password_file", KEY_STRING, CONFIG(state.password_file), "null", .nullable = true,
+	 .check = file_path_check,
+	 .help = "File whose first line is Redis' password; null: that of the URL."},
+	{"prefix", KEY_STRING, CONFIG(state.prefix), "\"phoenix:\"", .check = redis_prefix_check,
+	 .pattern = "^[A-Za-z0-9:._-]{1,64}$", .help = "What all keys in Redis begin with."},
+	{"sentinels", KEY_STRINGS, CONFIG(state.sentinels), "[]", 0, 16, .check = host_port_check,
+	 .form = "a sentinel's host:port",
+	 .help = "Redis Sentinels that are asked for the server; then state.url only says user and "
+		 "database."},
+	{"master", KEY_STRING, CONFIG(state.master), "null", .nullable = true, .check = redis_master_check,
+	 .help = "What the sentinels call the server."},
+	{"timeout_ms", KEY_U32, CONFIG(state.timeout_ms), "250", 10, 400,
+	 .help = "Redis must take a connection, and answer a command, within this."},
+	{"refresh_ms", KEY_U32, CONFIG(state.refresh_ms), "2000", 100, HOUR_MS,
+	 .help = "All records in Redis are read again this often; changes are also announced at once."},
 	{.key = NULL}};
 
 static const struct key_spec dead_man_keys[] = {

@@ -61,6 +61,10 @@ bool pin_dir_check(struct slice text, struct buf *why);
 bool port_range_check(struct slice text, struct buf *why);
 bool socket_path_check(struct slice text, struct buf *why);
 bool redis_url_check(struct slice text, struct buf *why);
+bool redis_prefix_check(struct slice text, struct buf *why);
+bool redis_master_check(struct slice text, struct buf *why);
+/* "host[:port]", with *port as it was when none is given. False and *complaint when it is none. */
+bool redis_host_check(struct slice text, const char **complaint, struct slice *host, uint16_t *port);
 bool host_port_check(struct slice text, struct buf *why);
 
 /* "first-last", both ports, at least PORT_RANGE_MIN of them. Outputs untouched on -EINVAL. */

@@ -194,7 +194,12 @@ void handle_readyz(struct request *request, struct response *response)
 		respond_problem(response, 503, "no routes are published yet", NULL);
 	else if (control->stopping)
 		respond_problem(response, 503, "shutting down", NULL);
-	else if (!control->state.ok)
+	else if (control->share.trouble[0])
+		/* It serves, with the weights it has; to take it out of service would help nobody. */
+		respond_json(response, 200,
+			     json_pack("{s:s, s:s, s:s}", "status", "ready", "store", control->share.trouble,
+				       "effect", "promotions hold; rollback and weights by hand act here"));
+	else if (!control->state.ok && !control->state.shared)
 		respond_problem(response, 503, control->state.error, NULL);
 	else
 		respond_json(response, 200, json_pack("{s:s}", "status", "ready"));

@@ -56,7 +56,12 @@ static void respond_route(const struct request *request, struct response *respon
 static void respond_refused(const struct request *request, struct response *response, struct route *route,
 			    int err, struct buf *why)
 {
-	if (err == -EPERM)
+	if (err == -ESTALE) {
+		/* The route is already what the other one made of it. */
+		respond_problem_format(response, request->if_match.len ? 412 : 409,
+				       "nothing of this was applied: %s", buf_cstr(why));
+		view_etag(route, response->etag);
+	} else if (err == -EPERM)
 		respond_problem(
 			response, 409, buf_cstr(why),
 			json_pack("{s:o, s:s}", "possible", view_verbs(request->control, route), "state",
@@ -191,7 +196,10 @@ static void put_route(struct request *request, struct response *response, struct
 		err = control_route_put(request->control, config, replace, request->peer->who, &route,
 					&errors);
 		if (err) {
-			int status = err == -EEXIST ? 409 : err == -ENOSPC ? 507 : err == -EINVAL ? 422 : 503;
+			int status = err == -EEXIST || err == -ESTALE ? 409
+				     : err == -ENOSPC		      ? 507
+				     : err == -EINVAL		      ? 422
+								      : 503;
 			respond_problem(response, status, buf_cstr(&errors), NULL);
 		}
 	}
@@ -233,7 +241,8 @@ void handle_route_delete(struct request *request, struct response *response)
 	struct buf why = {0};
 	int err = control_route_delete(request->control, route, request->peer->who, &why);
 	if (err)
-		respond_problem_format(response, 503, "refused, nothing changed: %s", buf_cstr(&why));
+		respond_problem_format(response, err == -ESTALE ? 409 : 503, "refused, nothing changed: %s",
+				       buf_cstr(&why));
 	else
 		response->status = 204;
 	buf_fini(&why);
@@ -303,8 +312,11 @@ void handle_ignore(struct request *request, struct response *response)
 	if (err) {
 		route_config_destroy(config);
 		json_decref(answer);
-		respond_problem_format(response, err == -EINVAL ? 422 : 503, "refused, nothing changed: %s",
-				       buf_cstr(&errors));
+		respond_problem_format(response,
+				       err == -EINVAL	? 422
+				       : err == -ESTALE ? 409
+							: 503,
+				       "refused, nothing changed: %s", buf_cstr(&errors));
 	} else {
 		respond_json(response, 200, answer);
 		view_etag(route, response->etag);

@@ -69,6 +69,8 @@ static int parts_init(struct control *control, const struct control_options *opt
 	engine->events = &control->events;
 	engine->notify = control->notify;
 	engine->store = control->store;
+	engine->trouble = control->share.trouble;
+	control->share.redefined = json_object();
 	return 0;
 }
 
@@ -273,6 +275,7 @@ static void every_second(struct control *control, struct moment now)
 	control->rate_ns = now.ns;
 	registry_each(&control->registry, route) tell_health(control, route);
 	kill_switch_watch(control);
+	share_tick(control);
 	state_retry(&control->state);
 	control_noise(control);
 	tell_manager(control);
@@ -311,6 +314,7 @@ static void on_tick(struct timer *timer)
 	if (control->plane)
 		dataplane_alive(control->plane, now.ns);
 	handover_tick(control);
+	share_take(control);
 	if (!handover_is_frozen(&control->handover))
 		engine_tick(&control->engine, now);
 	pipeline_tick(control->pipeline, now, handover_is_frozen(&control->handover));
@@ -428,6 +432,7 @@ int control_loop(struct control *control)
 		log_error("dataplane", "no thread for the fast path's upkeep: samples are not read");
 	timer_set(&control->ring.timers, &control->tick, clock_now_ns() + TICK_MS * NS_PER_MS);
 	control_ready(control);
+	share_start(control);
 	events_emit(&control->events, EVENT_INFO, "config", NULL, NULL, "started: %zu routes from %s",
 		    control->registry.count, control->config_path);
 	int err = 0;
@@ -464,6 +469,9 @@ void control_destroy(struct control *control)
 	notify_destroy(control->notify, 1000);
 	facts_destroy(control->facts);
 	state_retry(&control->state);
+	if (control->ring_ready)
+		share_stop(control);
+	json_decref(control->share.redefined);
 	if (control->ring_ready)
 		ring_fini(&control->ring);
 	registry_fini(&control->registry);

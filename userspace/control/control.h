@@ -12,6 +12,7 @@
 #include "control/engine.h"
 #include "dataplane/dataplane.h"
 #include "control/handover.h"
+#include "control/share.h"
 #include "io/ring.h"
 
 #define AUDIT_MAX 500
@@ -98,6 +99,7 @@ struct control {
 
 	int signal_fd;
 	struct handover handover;
+	struct share share;
 	bool stopping;
 };
 
@@ -147,6 +149,11 @@ void route_report_fini(struct route_report *report);
  */
 int control_route_put(struct control *control, struct route_config *config, bool replace, const char *who,
 		      struct route **out, struct buf *why);
+/* These definitions (keys of the object) were changed in the store by another gateway: they act here. */
+void control_routes_follow(struct control *control, json_t *ids);
+/* share.c: the definition that a record of the store holds; NULL with every error in `why`. */
+struct route_config *share_definition(struct control *control, const char *id, const json_t *record,
+				      struct buf *why);
 int control_route_delete(struct control *control, struct route *route, const char *who, struct buf *why);
 
 /* --- learnt.c ------------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct engine {
 	struct events *events;
 	struct notify *notify; /* NULL: no webhooks */
 	struct store *store;
+	const char *trouble; /* why nothing can be stored; "" when it can (share.h) */
 	/* Counters of the data path, summed; a function, so that tests can tell it what was seen. */
 	void (*route_stats)(void *context, uint32_t slot, struct gateway_route_stats *out);
 	void *context;

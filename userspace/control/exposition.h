@@ -75,8 +75,18 @@
 	X(WEBHOOKS, "webhooks_total", "counter", "Webhook messages by result.")                              \
 	X(ALERTS, "alerts_total", "counter", "Events of level alert.")                                       \
 	X(STORE_OK, "store_ok", "gauge", "1 when the state was stored the last time it had to be.")          \
-	X(REDIS_UP, "redis_up", "gauge",                                                                     \
-	  "With state.store redis: 1 when it answered the last time it was asked.")                          \
+	X(REDIS_UP, "redis_up", "gauge", "With state.store redis: 1 when it answers and takes writes.")      \
+	X(REDIS_CONNECTS, "redis_connects_total", "counter", "Times that Redis was reached anew.")           \
+	X(REDIS_FAILURES, "redis_failures_total", "counter", "Times that Redis was lost.")                   \
+	X(STORE_CONFLICTS, "store_conflicts_total", "counter", "Writes that came after somebody else's.")    \
+	X(STORE_REFUSED, "store_refused_records_total", "counter",                                           \
+	  "Records in the store that could not be used.")                                                    \
+	X(STORE_RESTORED, "store_restored_records_total", "counter",                                         \
+	  "Records that the store had lost, written back.")                                                  \
+	X(STORE_UNSAVED, "store_unsaved", "gauge", "1 while something acts that is not stored yet.")         \
+	X(STORE_WRITES, "store_writes_total", "counter", "Writes to a shared store that were answered.")     \
+	X(STORE_WRITE_TIME, "store_write_seconds_total", "counter",                                          \
+	  "Time that these writes took in all; by store_writes_total: their mean.")                          \
 	X(RELOAD_OK, "config_last_reload_successful", "gauge",                                               \
 	  "1 when the configuration file could be read the last time.")                                      \
 	X(RELOAD_AT, "config_last_reload_timestamp_seconds", "gauge",                                        \

@@ -200,6 +200,13 @@ static void weight_from_file(struct control *control, struct route *route, uint3
 	buf_fini(&why);
 }
 
+/* Another gateway has taken this weight over from its file already; what came after it counts. */
+static bool is_known_weight(struct control *control, const struct route *route)
+{
+	const json_t *record = state_migration(&control->state, route_config_of(route)->id);
+	return control->state.shared && record && state_file_weight(record) == route->file_weight_bp;
+}
+
 static void commit(struct control *control, struct plan *plan, struct route_report *report, struct moment now)
 {
 	registry_each(&control->registry, route) route->target = NULL;
@@ -235,7 +242,7 @@ static void commit(struct control *control, struct plan *plan, struct route_repo
 			definition_put(old);
 		}
 		target_take_file(route, target);
-		if (old_file_bp != route->file_weight_bp)
+		if (old_file_bp != route->file_weight_bp && !is_known_weight(control, route))
 			weight_from_file(control, route, old_file_bp, report, now);
 		if (target->changed || old_file_bp != route->file_weight_bp)
 			engine_adopt(&control->engine, route, now);
@@ -290,7 +297,21 @@ fail:
  */
 
 /* What REST made of a route; an override whose file entry changed since is dropped here. */
-enum override_kind { OVERRIDE_NONE, OVERRIDE_DELETED, OVERRIDE_CONFIG };
+enum override_kind { OVERRIDE_NONE, OVERRIDE_OUTDATED, OVERRIDE_DELETED, OVERRIDE_CONFIG };
+
+/*
+ * The override was made over another text of the file than it has now. Alone, the file is younger. Where
+ * several gateways share a store each has a file of its own, perhaps still the old one: only one whose file
+ * has changed under its eyes says something new.
+ */
+static bool is_outdated(struct control *control, const char *id, const char *stored, const char *file_print)
+{
+	if (strcmp(stored, file_print) == 0)
+		return false;
+	const struct route *route = registry_find(&control->registry, slice_str(id));
+	return !control->state.shared ||
+	       (route && route->in_file && *file_print && strcmp(route->file_print, file_print) != 0);
+}
 
 static enum override_kind override_of(struct control *control, const char *id, const char *file_print,
 				      struct route_config **config)
@@ -298,13 +319,14 @@ static enum override_kind override_of(struct control *control, const char *id, c
 	const json_t *override = state_definition(&control->state, id);
 	if (!json_is_object(override))
 		return OVERRIDE_NONE;
-	if (strcmp(json_get_str(override, "file"), file_print) != 0) {
+	if (is_outdated(control, id, json_get_str(override, "file"), file_print)) {
 		events_emit(
 			&control->events, EVENT_WARN, "config", id, NULL,
 			"the file's own definition of this route changed: it replaces the one made by REST");
-		state_put(&control->state, STORE_DEFINITIONS, id, NULL);
+		if (!control->state.shared)
+			state_put(&control->state, STORE_DEFINITIONS, id, NULL);
 		control->state.unsaved = true;
-		return OVERRIDE_NONE;
+		return OVERRIDE_OUTDATED;
 	}
 	const json_t *json = json_object_get(override, "config");
 	if (json_is_null(json))
@@ -349,6 +371,12 @@ static int plan_file_route(struct control *control, struct plan *plan, struct ro
 	if (kind == OVERRIDE_CONFIG) {
 		route_config_destroy(config);
 		config = other;
+	}
+	/* Every gateway gets it, those with the old file as well. */
+	if (kind == OVERRIDE_OUTDATED && control->state.shared &&
+	    state_override(&control->state, config->id, config, print, "configuration")) {
+		route_config_destroy(config);
+		return -ENOMEM;
 	}
 	struct route_target *target;
 	int err = plan_take(control, plan, config, kind == OVERRIDE_CONFIG, &target, why);
@@ -426,6 +454,14 @@ int routes_load(struct control *control, struct config *file, struct route_repor
 /* --- REST ------------------------------------------------------------------------------------------------
  */
 
+static void plan_add_present(struct plan *plan, const struct route *route)
+{
+	struct route_target *target = plan_add(plan, definition_get(route->definition));
+	target->in_file = route->in_file;
+	target->file_weight_bp = route->file_weight_bp;
+	memcpy(target->file_print, route->file_print, sizeof(target->file_print));
+}
+
 /* All routes as they are, but `skip`. */
 static int plan_present(struct control *control, struct plan *plan, const struct route *skip)
 {
@@ -436,10 +472,7 @@ static int plan_present(struct control *control, struct plan *plan, const struct
 	{
 		if (route == skip)
 			continue;
-		struct route_target *target = plan_add(plan, definition_get(route->definition));
-		target->in_file = route->in_file;
-		target->file_weight_bp = route->file_weight_bp;
-		memcpy(target->file_print, route->file_print, sizeof(target->file_print));
+		plan_add_present(plan, route);
 	}
 	return 0;
 }
@@ -578,4 +611,89 @@ int control_route_delete(struct control *control, struct route *route, const cha
 out:
 	state_undo_fini(&undo);
 	return err;
+}
+
+/* --- the store -------------------------------------------------------------------------------------------
+ */
+
+/* One route as the store has it. */
+static int plan_stored(struct control *control, struct plan *plan, const char *id, struct buf *why)
+{
+	const json_t *record = state_definition(&control->state, id);
+	const struct route *route = registry_find(&control->registry, slice_str(id));
+	if (!record || json_is_null(json_object_get(record, "config")))
+		return 0;
+	struct route_config *config = share_definition(control, id, record, why);
+	if (!config)
+		return -EINVAL;
+	uint32_t weight_bp = config->weight_bp;
+	struct route_target *target;
+	int err = plan_take(control, plan, config, true, &target, why);
+	if (err)
+		return err;
+	target->in_file = route && route->in_file;
+	target->file_weight_bp = route ? route->file_weight_bp : weight_bp;
+	if (target->in_file)
+		memcpy(target->file_print, route->file_print, sizeof(target->file_print));
+	return 0;
+}
+
+/* All routes but those of `ids`, and these as the store has them. */
+static int follow_routes(struct control *control, json_t *ids, struct buf *why)
+{
+	struct plan plan;
+	struct route_report report = {0};
+	const char *id;
+	json_t *flag;
+	int err = plan_init(&plan, control->registry.count + json_object_size(ids));
+	registry_each(&control->registry, route)
+	{
+		if (!err && !json_object_get(ids, route_config_of(route)->id))
+			plan_add_present(&plan, route);
+	}
+	json_object_foreach(ids, id, flag)
+	{
+		if (!err)
+			err = plan_stored(control, &plan, id, why);
+	}
+	if (!err)
+		err = report_init(&report);
+	if (!err)
+		err = practise(control, &plan, &report, why);
+	plan_fini(&plan);
+	route_report_fini(&report);
+	return err;
+}
+
+static void tell_followed(struct control *control, const char *id)
+{
+	struct buf text = {0};
+	const json_t *record = state_definition(&control->state, id);
+	state_describe(record, &text);
+	events_emit(&control->events, EVENT_INFO, "config", id, NULL, "route %s %s",
+		    record && !json_is_null(json_object_get(record, "config")) ? "defined" : "deleted",
+		    buf_cstr(&text));
+	buf_fini(&text);
+}
+
+void control_routes_follow(struct control *control, json_t *ids)
+{
+	struct buf why = {0};
+	const char *id;
+	json_t *flag;
+	bool together = follow_routes(control, ids, &why) == 0;
+	/* One that is wrong must not keep the others back. */
+	json_object_foreach(ids, id, flag)
+	{
+		json_t *only = json_pack("{s:b}", id, 1);
+		buf_reset(&why);
+		if (together || follow_routes(control, only, &why) == 0)
+			tell_followed(control, id);
+		else
+			events_emit(&control->events, EVENT_ALERT, "config", id, NULL,
+				    "its definition in the store was refused, the last good stays: %s",
+				    buf_cstr(&why));
+		json_decref(only);
+	}
+	buf_fini(&why);
 }

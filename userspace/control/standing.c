@@ -92,13 +92,19 @@ const char *why_no_samples(const struct route_config *config)
 
 struct migration_view engine_view(const struct engine *engine, const struct route *route)
 {
-	return (struct migration_view){
+	struct migration_view view = {
 		.set_bp = traffic_set_bp(&engine->traffic, route),
 		.killed = policy_is_killed(engine->traffic.policy),
 		.holding = route->watch.holding,
 		.reason = route->watch.reason[0] ? route->watch.reason : NULL,
 		.deploying = route->deploying,
 	};
+	/* No promotion can happen, whatever the samples say. */
+	if (engine->trouble && engine->trouble[0]) {
+		view.holding = true;
+		view.reason = engine->trouble;
+	}
+	return view;
 }
 
 enum migration_state engine_state(const struct engine *engine, const struct route *route)
@@ -116,7 +122,8 @@ void engine_headline(const struct engine *engine, const struct route *route, str
 void engine_detail(const struct engine *engine, const struct route *route, struct buf *out)
 {
 	const struct migration *m = &route->migration;
-	const char *reason = route->watch.reason[0] ? route->watch.reason : "waiting for samples";
+	struct migration_view view = engine_view(engine, route);
+	const char *reason = view.reason ? view.reason : "waiting for samples";
 	switch (engine_state(engine, route)) {
 	case MIGRATION_MIRRORING:
 	case MIGRATION_MIGRATING:

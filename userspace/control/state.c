@@ -145,23 +145,25 @@ static json_t *hex_write(const uint8_t *bytes, size_t size)
 	return json_string(text);
 }
 
-static bool split_take(struct state *state, struct policy *policy)
+int state_split(const struct state *state, struct policy *policy)
 {
 	json_t *split = state_record(state, STORE_SPLIT, "split");
 	uint8_t key[sizeof(policy->key)], seed[sizeof(policy->seed)];
 	if (!hex_read(json_get_str(split, "key"), key, sizeof(key)) ||
 	    !hex_read(json_get_str(split, "seed"), seed, sizeof(seed)))
-		return false;
+		return -EINVAL;
+	if (memcmp(policy->key, key, sizeof(key)) == 0 && memcmp(&policy->seed, seed, sizeof(seed)) == 0)
+		return 0;
 	memcpy(policy->key, key, sizeof(key));
 	memcpy(&policy->seed, seed, sizeof(seed));
-	return true;
+	return 1;
 }
 
 /* The stored split, or this one is stored. When another gateway was faster it is its. */
 static int split_restore(struct state *state, struct policy *policy, struct buf *why)
 {
 	uint8_t seed[sizeof(policy->seed)];
-	if (split_take(state, policy))
+	if (state_split(state, policy) >= 0)
 		return 0;
 	memcpy(seed, &policy->seed, sizeof(seed));
 	int err = state_put(state, STORE_SPLIT, "split",
@@ -169,7 +171,7 @@ static int split_restore(struct state *state, struct policy *policy, struct buf 
 				      "seed", hex_write(seed, sizeof(seed))));
 	if (!err)
 		err = state_save(state, why);
-	if (err == -ESTALE && split_take(state, policy)) {
+	if (err == -ESTALE && state_split(state, policy) >= 0) {
 		json_object_clear(state->sections[STORE_SPLIT].news);
 		buf_reset(why);
 		return 0;

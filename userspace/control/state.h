@@ -44,6 +44,10 @@ int state_init(struct state *state, struct store *store, const char *instance, b
 	       struct policy *policy, struct buf *why);
 void state_fini(struct state *state);
 
+/* The policy gets the split of the record: 1 when that is another one, 0 when not, -EINVAL when it is none.
+ */
+int state_split(const struct state *state, struct policy *policy);
+
 /* Borrowed. */
 json_t *state_records(const struct state *state, enum store_section section);
 json_t *state_record(const struct state *state, enum store_section section, const char *id);

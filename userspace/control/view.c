@@ -423,7 +423,6 @@ static json_t *status_json(struct control *control)
 	uint64_t errors = 0;
 	for (unsigned i = 1; i < GATEWAY_ERROR_COUNT; i++)
 		errors += stats.errors[i];
-	static const char *const kinds[] = {"file", "memory", "redis"};
 	json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "version", PHOENIX_VERSION,
 				 "instance", control->instance, "started_at",
 				 json_time(control->started.wall_ns), "now", json_time(now.wall_ns),
@@ -435,9 +434,7 @@ static json_t *status_json(struct control *control)
 	    json_pack("{s:o, s:o, s:b, s:o}", "file", json_text(slice_str(control->config_path)), "loaded_at",
 		      json_time(control->loaded_wall_ns), "last_reload_successful", control->reload_ok,
 		      "last_reload_error", json_text_or_null(control->reload_error)));
-	add(json, "store",
-	    json_pack("{s:s, s:b, s:o}", "kind", kinds[control->config->state.kind], "ok", control->state.ok,
-		      "error", json_text_or_null(control->state.error)));
+	add(json, "store", share_view(control));
 	add(json, "path", json_string(data_path_word(control)));
 	add(json, "kill_switch", kill_switch_json(control));
 	struct buf headline = {0};

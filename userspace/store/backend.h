@@ -26,6 +26,14 @@ struct store_ops {
 	void (*yield)(struct store *store);
 	int (*regain)(struct store *store, struct buf *why);
 	void (*close)(struct store *store);
+	/* NULL where nobody else writes. */
+	int (*changes_fd)(const struct store *store);
+	void (*changes)(struct store *store, struct store_changes *out);
+	void (*restore)(struct store *store, enum store_section section, const char *id, const json_t *value,
+			uint64_t epoch);
+	void (*tick)(struct store *store);
+	void (*place)(const struct store *store, enum store_section section, const char *id, struct buf *out);
+	void (*health)(struct store *store, struct store_health *out);
 };
 
 struct store {
@@ -36,6 +44,10 @@ struct store {
 };
 
 int store_file_open(const char *path, struct store **out, struct buf *why);
+/* Writes the tree in the place of all that is there, whatever that is. */
+int store_file_replace(struct store *store, const json_t *tree, uint64_t epoch, struct buf *why);
+int store_redis_open(const struct state_config *config, const char *instance, struct store **out,
+		     struct buf *why);
 int store_memory_open(struct store **out, struct buf *why);
 
 /*
@@ -50,6 +62,8 @@ int tree_load(const json_t *tree, struct store_records *out, struct buf *why);
 /* As store_write(), with `epoch` for what is written: *out is a new reference when 0. */
 int tree_write(const json_t *tree, struct store_write *writes, size_t count, uint64_t fence, uint64_t epoch,
 	       json_t **out, struct buf *why);
+/* Puts one record into a tree that nobody shares; value NULL: takes it out. */
+void tree_set(json_t *tree, enum store_section section, const char *id, const json_t *value, uint64_t epoch);
 /* The tree that a state of format 1 becomes: there each route had one record with two parts. */
 json_t *tree_from_format_1(const json_t *state);
 

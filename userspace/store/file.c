@@ -309,6 +309,11 @@ static int file_write(struct store *store, struct store_write *writes, size_t co
 	return 0;
 }
 
+int store_file_replace(struct store *store, const json_t *tree, uint64_t epoch, struct buf *why)
+{
+	return store->yielded ? -EROFS : save(file_of(store), tree, epoch, why);
+}
+
 /* What the other one stored meanwhile is the state now; when it cannot be read, all writes would be blind. */
 static int file_regain(struct store *store, struct buf *why)
 {

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FORMAT 2
@@ -140,10 +141,7 @@ int store_open(const struct state_config *config, const char *instance, struct s
 	case STORE_REDIS:
 		break;
 	}
-	buf_append_str(
-		why,
-		"the store \"redis\" is not part of this build; set state.store to \"file\" or \"memory\"");
-	return -ENOTSUP;
+	return store_redis_open(config, instance, out, why);
 }
 
 void store_close(struct store *store)
@@ -226,6 +224,79 @@ uint64_t store_epoch(const struct store *store)
 {
 	return store->epoch;
 }
+
+/* --- several gateways ------------------------------------------------------------------------------------
+ */
+
+int store_changes_fd(const struct store *store)
+{
+	return store->ops->changes_fd ? store->ops->changes_fd(store) : -1;
+}
+
+void store_changes(struct store *store, struct store_changes *out)
+{
+	*out = (struct store_changes){0};
+	if (store->ops->changes)
+		store->ops->changes(store, out);
+}
+
+int store_changes_add(struct store_changes *changes, struct store_change change)
+{
+	if (changes->count == changes->max) {
+		size_t max = changes->max ? 2 * changes->max : 64;
+		struct store_change *items = realloc(changes->items, max * sizeof(*items));
+		if (!items) {
+			json_decref(change.value);
+			free(change.text);
+			return -ENOMEM;
+		}
+		changes->items = items;
+		changes->max = max;
+	}
+	changes->items[changes->count++] = change;
+	return 0;
+}
+
+void store_changes_fini(struct store_changes *changes)
+{
+	for (size_t i = 0; i < changes->count; i++) {
+		json_decref(changes->items[i].value);
+		free(changes->items[i].text);
+	}
+	free(changes->items);
+	*changes = (struct store_changes){0};
+}
+
+void store_restore(struct store *store, enum store_section section, const char *id, const json_t *value,
+		   uint64_t epoch)
+{
+	if (store->ops->restore && !store->yielded)
+		store->ops->restore(store, section, id, value, epoch);
+}
+
+void store_tick(struct store *store)
+{
+	if (store->ops->tick && !store->yielded)
+		store->ops->tick(store);
+}
+
+void store_place(const struct store *store, enum store_section section, const char *id, struct buf *out)
+{
+	if (store->ops->place)
+		store->ops->place(store, section, id, out);
+	else
+		buf_printf(out, "%s/%s", store_section_word(section), id);
+}
+
+void store_health(struct store *store, struct store_health *out)
+{
+	*out = (struct store_health){.reachable = true};
+	if (store->ops->health)
+		store->ops->health(store, out);
+}
+
+/* --- ledgers ---------------------------------------------------------------------------------------------
+ */
 
 /* A ledger's name becomes part of a file's name. */
 static bool is_ledger_name(const char *name)

@@ -115,6 +115,62 @@ void store_writes_fini(struct store_write *writes, size_t count);
 /* The highest epoch that was loaded or written here; 0 when nothing was. */
 uint64_t store_epoch(const struct store *store);
 
+/* --- several gateways ------------------------------------------------------------------------------------
+ */
+
+/*
+ * What happened in the store that was not done here. A file and memory never have any.
+ *	CHANGED   the record is this now (value NULL: deleted). Its epoch may be that of the record known
+ *here, or 0: then it was changed by hand. It may even be older: then the store has lost something. GONE the
+ *record is not there any more, though nobody deleted it REFUSED   it cannot be read; text is the rest of a
+ *sentence that begins with the place SYNC      the store is reached again: CHANGED follows for every record
+ *that it has, then UP UP, DOWN  text says what
+ */
+enum store_news { STORE_CHANGED, STORE_GONE, STORE_REFUSED, STORE_SYNC, STORE_UP, STORE_DOWN };
+struct store_change {
+	enum store_news news;
+	enum store_section section;
+	char id[STORE_ID_MAX + 1];
+	json_t *value; /* one reference */
+	uint64_t epoch;
+	char *text; /* owned */
+};
+struct store_changes {
+	struct store_change *items;
+	size_t count, max;
+};
+/* Readable when there are changes; -1 when there never are any. */
+int store_changes_fd(const struct store *store);
+/* Takes all there are (store_changes_fini), and calls back what was waiting for this thread. */
+void store_changes(struct store *store, struct store_changes *out);
+/* Appends; takes the value's and the text's ownership, also on failure. -ENOMEM. */
+int store_changes_add(struct store_changes *changes, struct store_change change);
+void store_changes_fini(struct store_changes *changes);
+/*
+ * The store lost what is known here: writes the record back, some time soon, unless the store has a younger
+ * one by then. `value` is not NULL.
+ */
+void store_restore(struct store *store, enum store_section section, const char *id, const json_t *value,
+		   uint64_t epoch);
+/* Once a second: what has to be done now and then. */
+void store_tick(struct store *store);
+/* "phoenix:weight:users", for messages. */
+void store_place(const struct store *store, enum store_section section, const char *id, struct buf *out);
+
+struct store_health {
+	bool shared;		/* other gateways use it too: what follows means something */
+	bool reachable;		/* and takes writes */
+	char sentence[256];	/* why not; "" when reachable */
+	char address[128];	/* where it is now; "" when unknown */
+	uint64_t since_wall_ns; /* reachable or not since then */
+	uint64_t reconnects, conflicts, failures, lost;
+	uint64_t requests;   /* writes that were answered */
+	uint64_t latency_ns; /* sum over these */
+	uint64_t last_ns;    /* of the last one */
+	uint64_t worst_ns;
+};
+void store_health(struct store *store, struct store_health *out);
+
 /* --- ledgers ---------------------------------------------------------------------------------------------
  */
 

@@ -205,6 +205,21 @@ int tree_write(const json_t *tree, struct store_write *writes, size_t count, uin
 	return 0;
 }
 
+void tree_set(json_t *tree, enum store_section section, const char *id, const json_t *value, uint64_t epoch)
+{
+	json_t *records = json_object_get(tree, "records");
+	const char *word = store_section_word(section);
+	if (!json_object_get(records, word))
+		json_object_set_new(records, word, json_object());
+	json_t *list = json_object_get(records, word);
+	if (value)
+		json_object_set_new(
+			list, id,
+			json_pack("{s:I, s:o}", "epoch", (json_int_t)epoch, "record", json_deep_copy(value)));
+	else
+		json_object_del(list, id);
+}
+
 /* --- format 1 --------------------------------------------------------------------------------------------
  */
 
