@@ -237,6 +237,29 @@ export const tests = {
     const page = await browser.page();
     await page.goto(gateway.page);
     await live(page);
+    await hasText(page, ".paths", "daemon path");
+    await page.route("**/admin/datapath", (asked) =>
+      asked.fulfill({
+        json: {
+          xdp: {
+            mode: "auto",
+            interfaces: [
+              {name: "eth0", mode: "native", error: null},
+              {name: "eth1", mode: "generic", error: "the driver cannot"},
+            ],
+          },
+        },
+      }),
+    );
+    await page.evaluate(() => {
+      location.hash = "#/migrations";
+    });
+    await page.evaluate(() => {
+      location.hash = "#/";
+    });
+    await hasText(page, ".paths", "NIC path: native XDP on eth0");
+    await hasText(page, ".paths .chip-warn", "NIC path: generic XDP on eth1");
+    await hasText(page, ".paths .chip-bad", "eth1: the driver cannot");
     await page.evaluate(async () => {
       const {model, takeStatus} = await import("/page/model.js");
       const status = structuredClone(model.status);

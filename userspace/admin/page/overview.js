@@ -2,6 +2,7 @@
 //
 // All routes: those that need somebody first, fifty at a time, so that ten thousand are no more work than
 // fifty. Rows are built once and moved, never rebuilt.
+import {get} from "./daemon.js";
 import {arrange, byId, h, redraw, setHidden, setText} from "./dom.js";
 import {badges, consistencyFigure, nextFigure, shareFigure, sidesFigure} from "./figures.js";
 import {model} from "./model.js";
@@ -10,6 +11,7 @@ import {verbButtons} from "./verbs.js";
 
 const ROUTES_AT_ONCE = 50;
 const EVENTS_SHOWN = 20;
+const PATH_ASK_MS = 60000;
 
 const errorsOf = (route) =>
   Math.max(((route.sides || {}).legacy || {}).error_rate || 0, ((route.sides || {}).modern || {}).error_rate || 0);
@@ -172,6 +174,37 @@ function fleetBox() {
   };
 }
 
+// Where the requests go through: the network card's programs, with their mode, or the daemon alone. Asked for seldom.
+function pathBadges() {
+  const node = h("ul", {class: "chips paths", "aria-label": "Data path", hidden: true});
+  let askedAt = 0;
+  function badgesOf(xdp) {
+    const interfaces = xdp.interfaces || [];
+    if (xdp.mode === "off" || !interfaces.length) return [["daemon path", "chip"]];
+    const list = [];
+    for (const mode of new Set(interfaces.map((i) => i.mode))) {
+      const names = interfaces.filter((i) => i.mode === mode).map((i) => i.name);
+      list.push([`NIC path: ${mode} XDP on ${names.join(", ")}`, mode === "native" ? "chip" : "chip chip-warn"]);
+    }
+    for (const i of interfaces) if (i.error) list.push([`${i.name}: ${i.error}`, "chip chip-bad"]);
+    return list;
+  }
+  return {
+    node,
+    async update() {
+      if (askedAt && performance.now() - askedAt < PATH_ASK_MS) return;
+      askedAt = performance.now();
+      try {
+        const list = badgesOf((await get("/admin/datapath")).xdp || {});
+        redraw(node, JSON.stringify(list), () => list.map(([text, look]) => h("li", {class: look, text})));
+        setHidden(node, false);
+      } catch {
+        askedAt = 0; // with the next status
+      }
+    },
+  };
+}
+
 // Rollouts that have no route yet, or are on their way: a line each.
 function rolloutList() {
   const node = h("ul", {class: "rollouts", "aria-label": "Migrations under way"});
@@ -292,6 +325,7 @@ export function overview() {
   };
   const bar = toolbar(redo),
     pages = pager(redo),
+    paths = pathBadges(),
     fleet = fleetBox(),
     rollouts = rolloutList(),
     events = eventList();
@@ -303,7 +337,7 @@ export function overview() {
     node: h(
       "div",
       {class: "overview"},
-      h("section", {class: "overall", "aria-labelledby": "headline"}, headline, speaks, totals),
+      h("section", {class: "overall", "aria-labelledby": "headline"}, headline, speaks, totals, paths.node),
       fleet.node,
       rollouts.node,
       h(
@@ -374,7 +408,7 @@ export function overview() {
           return row.node;
         }),
       );
-      for (const part of [fleet, rollouts, events]) part.update();
+      for (const part of [paths, fleet, rollouts, events]) part.update();
     },
     tick() {
       for (const [id, row] of rows) if (model.routes.has(id)) row.update(model.routes.get(id));
