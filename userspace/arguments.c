@@ -73,7 +73,10 @@ static int take(struct arguments *arguments, enum daemon_option option, const ch
 		log_level_parse(value, &arguments->level); /* one of the table's words */
 		return EXIT_DONE;
 	case DAEMON_FORMAT:
-		arguments->format = strcmp(value, "json") ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
+		arguments->format = strcmp(value, "json") == 0	    ? LOG_FORMAT_JSON
+				    : strcmp(value, "auto") == 0    ? LOG_FORMAT_AUTO
+				    : strcmp(value, "journal") == 0 ? LOG_FORMAT_JOURNAL
+								    : LOG_FORMAT_TEXT;
 		return EXIT_DONE;
 	case DAEMON_HELP:
 		return print_help();

@@ -23,7 +23,8 @@ enum exit_status { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BAD_CONF
 	  "the new one serves and goes on in the background")                                                \
 	X(USER, "user", 0, "NAME", "become this user after the start (\"user\" of the configuration)")       \
 	X(LEVEL, "log-level", 0, "error|warn|info|debug", "what is worth a line (default info)")             \
-	X(FORMAT, "log-format", 0, "text|json", "how a line looks (default text)")                           \
+	X(FORMAT, "log-format", 0, "auto|text|json|journal",                                                 \
+	  "how a line looks (default text; auto: json unless on a terminal)")                                \
 	X(HELP, "help", 'h', NULL, "this text")                                                              \
 	X(VERSION, "version", 0, NULL, "the version")
 

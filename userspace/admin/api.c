@@ -105,8 +105,10 @@ const struct endpoint api_endpoints[] = {
 	 "the configuration", handle_config},
 	{"POST", "/admin/config/reload", ROLE_OPERATOR, 0, reason_keys, "Reads the configuration file again",
 	 "what changed", handle_reload},
-	{"GET", "/admin/audit", ROLE_VIEWER, 0, NULL, "Who changed what (?limit=)", "the entries",
-	 handle_audit},
+	{"GET", "/admin/audit", ROLE_VIEWER, 0, NULL,
+	 "Who changed what, and who was not let in (?limit=, ?since= a time, ?who=, ?path= its beginning, "
+	 "?status= 409 or 4xx)",
+	 "the entries", handle_audit},
 	{"GET", "/healthz", ROLE_NONE, 0, NULL, "Is the process alive?", "yes", handle_healthz},
 	{"GET", "/readyz", ROLE_NONE, 0, NULL, "Does it serve, and can it store its state?", "yes",
 	 handle_readyz},
@@ -402,8 +404,7 @@ static const char *scope_challenge(enum role role)
 static void respond_forbidden(const struct request *request, enum role needed, struct response *response)
 {
 	const struct peer *peer = request->peer;
-	json_t *more =
-		json_pack("{s:s, s:s}", "role", role_word(peer->role), "needed_role", role_word(needed));
+	json_t *more = json_pack("{s:s, s:s}", "role", role_word(peer->role), "needs", role_word(needed));
 	struct buf text = {0};
 	if (peer->unix_socket && peer->role == ROLE_NONE)
 		buf_printf(&text,
@@ -436,6 +437,7 @@ static bool is_allowed(struct request *request, const struct endpoint *endpoint,
 	case AUTH_WRONG:
 		respond_problem(response, 401, "the token is not one of admin.token_file", NULL);
 		response->challenge = ", error=\"invalid_token\"";
+		request->denied = true;
 		return false;
 	case AUTH_LIMITED:
 		response->retry_after_s =
@@ -450,6 +452,7 @@ static bool is_allowed(struct request *request, const struct endpoint *endpoint,
 	if (request->peer->role >= endpoint->role)
 		return true;
 	respond_forbidden(request, endpoint->role, response);
+	request->denied = true;
 	return false;
 }
 
@@ -493,6 +496,7 @@ static void audit(const struct request *request, const struct response *response
 	text_copy(path, sizeof(path), request->path);
 	control_audit(request->control, &(struct audit_entry){
 						.who = request->peer->who,
+						.role = role_word(request->peer->role),
 						.peer = request->peer->address,
 						.method = method,
 						.path = path,
@@ -565,7 +569,8 @@ void api_dispatch(struct connection *connection, struct response *response)
 	}
 	if (fine)
 		endpoint->handle(&request, response);
-	if (write)
+	/* Attempts beyond the limit are not even looked at: those before them are written down. */
+	if ((write || request.denied) && response->status != 429)
 		audit(&request, response);
 	json_decref(request.body);
 }

@@ -21,6 +21,7 @@ struct request {
 	struct slice text;  /* the body as it came */
 	json_t *body;	    /* an object; NULL when the entry takes none */
 	const char *reason; /* from the body, "" when there is none */
+	bool denied;	    /* a wrong token, or a role that is not enough */
 	struct slice if_match, if_none_match, accept, last_event_id;
 };
 

@@ -179,7 +179,12 @@ void handle_config(struct request *request, struct response *response)
 
 void handle_audit(struct request *request, struct response *response)
 {
-	respond_json(response, 200, view_audit(request->control, limit_of(request)));
+	struct audit_filter filter = {.limit = limit_of(request)};
+	query_get(request->query, "who", filter.who, sizeof(filter.who));
+	query_get(request->query, "path", filter.path, sizeof(filter.path));
+	query_get(request->query, "since", filter.since, sizeof(filter.since));
+	query_get(request->query, "status", filter.status, sizeof(filter.status));
+	respond_json(response, 200, view_audit(request->control, &filter));
 }
 
 void handle_healthz(struct request *request, struct response *response)

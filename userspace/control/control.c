@@ -37,6 +37,7 @@ static int parts_init(struct control *control, const struct control_options *opt
 	control->config_path = strdup(options->config_path ? options->config_path : "");
 	events_init(&control->events, control->started.wall_ns);
 	journal_init(&control->audit, AUDIT_MAX);
+	journal_init(&control->audit_denied.journal, AUDIT_DENIED_MAX);
 	engine_init(&control->engine);
 	char host[65] = "";
 	gethostname(host, sizeof(host) - 1);
@@ -87,7 +88,7 @@ static void load_history(struct control *control)
 	json_t *records = NULL, *record;
 	size_t i;
 	if (store_read_tail(control->store, "audit", AUDIT_MAX, &records, NULL, &why) == 0) {
-		json_array_foreach(records, i, record) journal_add(&control->audit, json_incref(record));
+		json_array_foreach(records, i, record) control_audit_load(control, record);
 		json_decref(records);
 	}
 	if (store_read_tail(control->store, "decisions", HISTORY_MAX, &records, NULL, &why) == 0) {
@@ -278,6 +279,7 @@ static void every_second(struct control *control, struct moment now)
 	share_tick(control);
 	state_retry(&control->state);
 	control_noise(control);
+	log_flush();
 	tell_manager(control);
 }
 
@@ -481,30 +483,10 @@ void control_destroy(struct control *control)
 	data_path_close(control);
 	events_fini(&control->events);
 	journal_fini(&control->audit);
+	journal_fini(&control->audit_denied.journal);
 	config_destroy(control->config);
 	free(control->config_path);
 	free(control->reload_error);
 	free(control->status_told);
 	free(control);
-}
-
-void control_audit(struct control *control, const struct audit_entry *entry)
-{
-	json_t *json = json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "at", json_time(clock_wall_ns()), "who",
-		json_text(slice_str(entry->who)), "peer", json_text(slice_str(entry->peer)), "method",
-		json_text(slice_str(entry->method)), "path", json_text(slice_str(entry->path)), "status",
-		entry->status, "reason", json_text_or_null(entry->reason));
-	if (!json)
-		return;
-	struct buf why = {0};
-	/* Who was not let in at all is in the log, not on the disk: strangers must not keep it busy. */
-	bool stranger = entry->status == 401 || entry->status == 403 || entry->status == 415;
-	if (control->store && !stranger && store_append(control->store, "audit", json, &why))
-		log_warn("audit", "%s", buf_cstr(&why));
-	buf_fini(&why);
-	log_info("audit", "%s %s by %s (%s): %d%s%s", entry->method, entry->path, entry->who, entry->peer,
-		 entry->status, entry->reason && entry->reason[0] ? ": " : "",
-		 entry->reason ? entry->reason : "");
-	journal_add(&control->audit, json);
 }

@@ -15,7 +15,8 @@
 #include "control/share.h"
 #include "io/ring.h"
 
-#define AUDIT_MAX 500
+#define AUDIT_MAX	 500
+#define AUDIT_DENIED_MAX 200
 
 /* What the data path does for control; the gateway in the daemon, a fake one in tests. */
 struct data_path {
@@ -72,6 +73,12 @@ struct control {
 	struct dataplane *plane; /* NULL without the NIC path */
 	struct data_path path;
 	struct journal audit;
+	struct audit_denied {
+		struct journal journal;
+		uint64_t minute_ns;
+		unsigned stored;   /* in this minute */
+		uint64_t left_out; /* of the ledger, since the last one that is in it */
+	} audit_denied;
 	struct kill_note kill_note;
 	/* What routes that are no more had counted, for sums over all routes. */
 	struct {
@@ -173,9 +180,12 @@ int control_reload(struct control *control, const char *who, json_t **report, st
 /* --- audit ---------------------------------------------------------------------------------------------- */
 
 struct audit_entry {
-	const char *who, *peer, *method, *path, *reason;
+	const char *who, *role, *peer, *method, *path, *reason;
 	int status;
 };
+/* Writes it down: ledger, log and journal. audit.c */
 void control_audit(struct control *control, const struct audit_entry *entry);
+/* One of an earlier process; borrowed. */
+void control_audit_load(struct control *control, json_t *record);
 
 #endif

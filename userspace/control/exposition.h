@@ -72,6 +72,8 @@
 	  "Requests written to the access log by path; the NIC path's are those that were sampled.")         \
 	X(ACCESS_DROPPED, "access_log_dropped_total", "counter",                                             \
 	  "Lines that the access log lost: a worker's buffer was full, or the file took no more.")           \
+	X(LOG_SUPPRESSED, "log_suppressed_total", "counter",                                                 \
+	  "Log lines left out because the same place had said too much.")                                    \
 	X(WEBHOOKS, "webhooks_total", "counter", "Webhook messages by result.")                              \
 	X(ALERTS, "alerts_total", "counter", "Events of level alert.")                                       \
 	X(STORE_OK, "store_ok", "gauge", "1 when the state was stored the last time it had to be.")          \

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* metrics_process: the families that are about the whole gateway (metrics.h). */
+#include "base/log.h"
 #include "control/datapath.h"
 #include "control/metrics.h"
 #include "gateway/access_log.h"
@@ -118,6 +119,7 @@ void metrics_process(struct control *control, struct exposition *e)
 	gateway(control, e);
 	xdp(control, e);
 	access_log(control, e);
+	expose(e, METRIC_LOG_SUPPRESSED, "", "", log_suppressed());
 	notify_stats(control->notify, &hooks);
 	expose(e, METRIC_WEBHOOKS, "result=\"sent\"", "", hooks.sent);
 	expose(e, METRIC_WEBHOOKS, "result=\"failed\"", "", hooks.failed);

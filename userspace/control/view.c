@@ -499,11 +499,6 @@ json_t *view_events(struct control *control, uint64_t since, size_t limit)
 	return json_pack("{s:o}", "events", events_since(&control->events, since, limit));
 }
 
-json_t *view_audit(struct control *control, size_t limit)
-{
-	return json_pack("{s:o}", "entries", journal_list(&control->audit, limit));
-}
-
 static void add_upstream(void *context, const struct gateway_upstream_info *info)
 {
 	json_array_append_new(context,

@@ -19,7 +19,12 @@ json_t *view_samples(struct control *control, struct route *route);
 json_t *view_decisions(struct control *control, struct route *route, size_t limit);
 json_t *view_series(struct control *control, struct route *route, size_t limit);
 json_t *view_events(struct control *control, uint64_t since, size_t limit);
-json_t *view_audit(struct control *control, size_t limit);
+/* "" and 0 take everything. */
+struct audit_filter {
+	char who[80], path[256], since[40], status[8];
+	size_t limit; /* the newest of those that fit */
+};
+json_t *view_audit(struct control *control, const struct audit_filter *filter);
 json_t *view_data_path(struct control *control);
 /* What would happen to this request: route, next side, where it would go; "why" when it would go nowhere. */
 json_t *view_trace(struct control *control, struct slice method, struct slice url);
