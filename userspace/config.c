@@ -253,6 +253,71 @@ json_t *route_config_to_json(const struct route_config *route)
 	return section_dump(&route_section, route);
 }
 
+/* --- what is not shown ---------------------------------------------------------------------------------- */
+
+/* Without user and password, and without the path when that may be the secret. NULL when out of memory. */
+static char *url_mask(const char *url, bool path_too)
+{
+	struct buf out = {0};
+	const char *host = strstr(url, "://");
+	host = host ? host + 3 : url;
+	size_t len = strcspn(host, "/?#");
+	const char *at = memrchr(host, '@', len), *rest = host + len;
+	buf_append(&out, url, (size_t)(host - url));
+	if (at) {
+		buf_append_str(&out, "***");
+		len -= (size_t)(at - host);
+		host = at;
+	}
+	buf_append(&out, host, len);
+	buf_append_str(&out, path_too && rest[0] && strcmp(rest, "/") != 0 ? "/***" : rest);
+	char *text = out.failed ? NULL : strdup(buf_cstr(&out));
+	buf_fini(&out);
+	return text;
+}
+
+static json_t *masked(const json_t *url, bool path_too)
+{
+	char *text = json_is_string(url) ? url_mask(json_string_value(url), path_too) : NULL;
+	json_t *json = text ? json_string(text) : json_null();
+	free(text);
+	return json;
+}
+
+void route_json_mask(json_t *route)
+{
+	json_t *notify = json_object_get(json_object_get(route, "arbiter"), "notify");
+	for (size_t i = 0; i < json_array_size(notify); i++)
+		json_array_set_new(notify, i, masked(json_array_get(notify, i), true));
+}
+
+void config_json_mask(json_t *config)
+{
+	json_t *state = json_object_get(config, "state"), *routes = json_object_get(config, "routes"), *route;
+	size_t i;
+	if (json_is_string(json_object_get(state, "url")))
+		json_object_set_new(state, "url", masked(json_object_get(state, "url"), false));
+	json_array_foreach(routes, i, route) route_json_mask(route);
+}
+
+void route_config_unmask(struct route_config *route, const struct route_config *old)
+{
+	struct string_list *notify = &route->arbiter.notify;
+	const struct string_list *known = &old->arbiter.notify;
+	for (size_t i = 0; i < notify->count; i++) {
+		for (size_t k = 0; k < known->count && strstr(notify->items[i], "***"); k++) {
+			char *text = url_mask(known->items[k], true);
+			char *whole =
+				text && strcmp(text, notify->items[i]) == 0 ? strdup(known->items[k]) : NULL;
+			free(text);
+			if (!whole)
+				continue;
+			free(notify->items[i]);
+			notify->items[i] = whole;
+		}
+	}
+}
+
 void route_config_bytes(const struct route_config *route, struct buf *out)
 {
 	section_text(&route_section, route, "weight", out);

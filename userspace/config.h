@@ -249,6 +249,13 @@ json_t *route_config_to_json(const struct route_config *route);
 /* Bytes that are equal exactly when all values but the weight are: for fingerprints. Appended. */
 void route_config_bytes(const struct route_config *route, struct buf *out);
 
+/* What is shown to people: of webhooks scheme and host are left, of state.url all but the password;
+ * three asterisks stand for the rest. route_config_unmask() puts the whole webhooks of `old` back where a
+ * masked one stands for them, so that what was shown can be sent back. */
+void route_json_mask(json_t *route);
+void config_json_mask(json_t *config);
+void route_config_unmask(struct route_config *route, const struct route_config *old);
+
 /* Every key, its type, default and meaning as a JSON Schema (draft 2020-12), made from the same table. */
 json_t *config_schema(void);
 

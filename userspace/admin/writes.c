@@ -182,6 +182,8 @@ static void put_route(struct request *request, struct response *response, struct
 	}
 	buf_reset(&errors);
 	struct route *route, *old = registry_find(&request->control->registry, slice_str(config->id));
+	if (old)
+		route_config_unmask(config, route_config_of(old));
 	if (replace && strcmp(config->id, request->id) != 0) {
 		respond_problem_format(response, 422,
 				       "the body's id \"%s\" is not the one of the path, \"%s\"", config->id,

@@ -230,6 +230,14 @@ static json_t *synthetic_json(const struct gateway_route_stats *stats)
 			 "answers", answers);
 }
 
+/* As the file would have it, without secrets. */
+static json_t *shown_config(const struct route_config *config)
+{
+	json_t *json = route_config_to_json(config);
+	route_json_mask(json);
+	return json;
+}
+
 json_t *view_route(struct control *control, struct route *route, bool with_config)
 {
 	const struct route_config *config = route_config_of(route);
@@ -274,7 +282,7 @@ json_t *view_route(struct control *control, struct route *route, bool with_confi
 	add(json, "badges", badges_json(control, route));
 	add(json, "etag", json_string(etag));
 	if (with_config)
-		add(json, "config", route_config_to_json(config));
+		add(json, "config", shown_config(config));
 	return json;
 }
 
@@ -538,9 +546,10 @@ json_t *view_config(struct control *control)
 	json_t *json = config_to_json(control->config);
 	json_t *routes = json_array();
 	registry_each(&control->registry, route)
-		json_array_append_new(routes, route_config_to_json(route_config_of(route)));
+		json_array_append_new(routes, shown_config(route_config_of(route)));
 	if (!json)
 		return NULL;
+	config_json_mask(json);
 	add(json, "routes", routes);
 	add(json, "file", json_text(slice_str(control->config_path)));
 	return json;

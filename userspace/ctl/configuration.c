@@ -216,6 +216,7 @@ int run_config_diff(struct ctl *ctl, const struct ctl_line *line)
 		goto out;
 	}
 	file_json = config_to_json(config);
+	config_json_mask(file_json);	  /* as the daemon shows its own */
 	json_object_del(running, "file"); /* where it came from is no part of it */
 	json_object_del(file_json, "file");
 	compare(list, "", running, file_json);
