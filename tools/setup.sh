@@ -47,6 +47,20 @@ present() { # PACKAGE|EQUAL... [UNLESS]
 	return 1
 }
 
+# Of equal packages the first that this release has; without package lists, the first.
+obtainable() { # PACKAGE|EQUAL...
+	local name
+	if [[ $1 == *\|* ]]; then
+		for name in ${1//|/ }; do
+			if [[ $(apt-cache policy "$name" 2>/dev/null) =~ Candidate:\ [0-9] ]]; then
+				printf '%s\n' "$name"
+				return
+			fi
+		done
+	fi
+	printf '%s\n' "${1%%|*}"
+}
+
 # Prints the packages of the groups asked for; with "missing" only those that are not there.
 packages() { # all|missing GROUP...
 	local which=$1 group package unless
@@ -54,7 +68,7 @@ packages() { # all|missing GROUP...
 	while read -r group package unless; do
 		[[ -z $group || $group == \#* || " $* " != *" $group "* ]] && continue
 		if [[ $which == all ]] || ! present "$package" "$unless"; then
-			printf '%s\n' "${package%%|*}"
+			obtainable "$package"
 		fi
 	done <"$list" | sort -u
 }
@@ -112,6 +126,7 @@ debian_packages() { # GROUP...
 	block_service_starts
 	# One broken third-party source must not stop what the others can deliver.
 	apt-get update -q || say "apt-get update failed; trying with the package lists that are here"
+	mapfile -t missing < <(packages missing "$@") # the lists are here now: which of equal ones there is
 	if ! apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "${missing[@]}"; then
 		say "apt-get could not install: ${missing[*]}. Its message is above; mend that, or run by hand:"
 		printf '  %s\n' "$line" >&2
