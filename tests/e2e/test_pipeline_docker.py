@@ -270,6 +270,29 @@ def test_docker_killed_in_the_middle(env):
     env.dockerd.again()
 
 
+@timeout(150)
+def test_docker_dead_while_undoing(env):
+    """Undoing is tried again until Docker answers; the route is back at once, and legacy answers meanwhile."""
+    rig = env.rig
+    rig.submit(c_spec(env, "undone", policy={"min_samples": 1000000}, traffic={"rate": 20}))
+    rig.wait_stage("undone", "mirror", timeout_s=100)
+    env.dockerd.kill()
+    try:
+        rig.admin.ok("POST", "/admin/routes/undone/rollback", {"reason": "a test"})
+        wait_for("a first try", lambda: "undoing failed, it is tried again" in log_of(rig.get("undone")), 60)
+        item = rig.get("undone")
+        equal((item["stage"], item["state"], item["over"]), ("undo", "rolled_back", False))
+        equal(rig.admin.weight("undone")["set"], 0.0)
+        equal(rig.gw.ask("GET", "/undone/1").json()["v"], 1, "legacy's answer")
+    finally:
+        env.dockerd.again()
+    item = rig.wait_over("undone")
+    equal((item["stage"], item["failed_in"]), ("rolled_back", "mirror"), log_of(item))
+    check("release 1 was taken out of place" in log_of(item), log_of(item))
+    equal(ours(env, "undone"), [])
+    check(not os.path.exists(os.path.join(rig.work, "deploy", "undone")), "the code was taken away")
+
+
 @timeout(60)
 def test_what_is_missing_is_said(env):
     """Without docker, without compose, and with the plugin in the standalone one's place."""

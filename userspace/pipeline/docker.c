@@ -369,15 +369,37 @@ static int docker_start(struct deployment *d, struct job *job, const json_t *rel
 	return err;
 }
 
-/* Ends this release's container and puts the lines back that were there before it. */
+/*
+ * Ends the service's container, if there is one. By docker itself: it needs no compose file, which an earlier
+ * try may have put back already, and starts in a hundredth of the time.
+ */
+static int remove_container(struct job *job, const json_t *release, struct buf *why)
+{
+	char id[ID_BYTES];
+	struct buf out = {0};
+	int err = container_of_release(job, release, false, id);
+	if (err) {
+		buf_printf(why, "the container of %s cannot be ended: no Docker daemon answers",
+			   text_of(release, "service"));
+		return err;
+	}
+	char *stop[] = {"docker", "stop", "-t", "5", id, NULL}, *rm[] = {"docker", "rm", "-f", id, NULL};
+	if (id[0])
+		err = ask(job, stop, &out, why);
+	if (id[0] && !err)
+		err = ask(job, rm, &out, why);
+	buf_fini(&out);
+	return err;
+}
+
+/* Ends this release's container, then puts the lines back that were there before it: each can be done again.
+ */
 static int docker_stop(struct deployment *d, struct job *job, const json_t *release, struct buf *why)
 {
 	struct buf lines = {0}, nothing = {0};
 	char name[64];
-	if (release_number(release) != d->number) { /* a former release that gives way to a process */
-		const char *const arguments[] = {"rm", "-s", "-f", text_of(release, "service"), NULL};
-		return compose(d, job, release, d->directory, compose_file(d), false, arguments, why);
-	}
+	if (release_number(release) != d->number) /* a former release that gives way to a process */
+		return remove_container(job, release, why);
 	former_path(d, name, sizeof(name));
 	int work = files_open_folder(d->work, false, why);
 	if (work < 0)
@@ -385,12 +407,10 @@ static int docker_stop(struct deployment *d, struct job *job, const json_t *rele
 	/* Without the note nothing of this release was written: then nothing is to be taken back. */
 	int err = files_read(work, name, COMPOSE_BYTES_MAX, &lines, &nothing);
 	if (err == 0) {
-		const char *const arguments[] = {"rm", "-s", "-f", text_of(release, "service"), NULL};
 		bool foreign = lines.len && !is_ours(buf_cstr(&lines));
-		err = compose(d, job, release, d->directory, compose_file(d), false, arguments, why);
-		int wrote = write_compose(d, release, lines.len ? buf_cstr(&lines) : NULL, false, why);
+		err = remove_container(job, release, why);
 		if (!err)
-			err = wrote;
+			err = write_compose(d, release, lines.len ? buf_cstr(&lines) : NULL, false, why);
 		if (!err && foreign) /* somebody else's container had its place: it comes back */
 			err = compose_up(d, job, release, why);
 		if (!err)
