@@ -3,7 +3,8 @@
 readme_names: what the README files name is there: files, make targets, commands and their options, configuration keys, metrics, pins.
 
 Names are read from `code spans` and code blocks of every README.md in the tree and held against the tree itself, --help of the three programs,
-`make help`, the JSON Schema of the configuration and of a migration's spec, and the daemon's own source (metrics: some are only there with Redis or the NIC path).
+`make help`, the JSON Schema of the configuration and of a migration's spec, and the daemon's own source (metrics: some are only there with Redis or the NIC path). And each folder has
+a README.md of a page.
 """
 import json
 import os
@@ -14,6 +15,8 @@ from lib.process import built, run
 
 SUBJECTS = ("phoenix",)
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+PAGE_LINES = 80
+LONGER = {"bpf/README.md": 110}  # the whole story of the data plane, to which README.md sends its readers
 AREAS = ("bpf", "include", "userspace", "tools", "tests", "vagrant")
 
 
@@ -139,9 +142,19 @@ def test_metrics_and_pins(env):
     for readme, text in env.readmes.items():
         for span in code(text):
             for name in re.findall(r"(?<![\w/-])(phx_[a-z0-9_]+|phoenix_[a-z0-9_]+)", span):
-                if not {name, name.removeprefix("phoenix_")} & env.words:
+                if not name.endswith("_") and not {name, name.removeprefix("phoenix_")} & env.words:
                     problems.append(f"{readme}: {name}")
     complain(problems)
+
+
+def test_each_folder_has_a_page(env):
+    """A README.md of at most a page in each folder of sources, and in the top-level ones."""
+    wanted = {f for f in env.folders if re.fullmatch(r"(bpf|include|userspace|tools|tests|vagrant)(/[\w.-]+)?", f)}
+    missing = sorted(f for f in wanted if f"{f}/README.md" not in env.readmes)
+    equal(missing, [], "folders without a README.md")
+    long = [f"{name}: {text.count(chr(10))} lines" for name, text in env.readmes.items()
+            if "/" in name and text.count("\n") > LONGER.get(name, PAGE_LINES)]
+    equal(long, [], f"longer than {PAGE_LINES} lines")
 
 
 def test_readme_has_its_order(env):
