@@ -104,8 +104,9 @@ static void append_service(struct buf *out, const json_t *release, const char *c
 	snprintf(text, sizeof(text), "%u", port);
 	json_object_set_new(environment, "PORT", json_string(text));
 	bool bridge = strcmp(text_of(release, "network"), "bridge") == 0;
-	if (!bridge && !json_object_get(environment, "HOST"))
-		json_object_set_new(environment, "HOST", json_string("127.0.0.1"));
+	if (!json_object_get(environment,
+			     "HOST")) /* a published port comes in by the bridge, not by loopback */
+		json_object_set_new(environment, "HOST", json_string(bridge ? "0.0.0.0" : "127.0.0.1"));
 	buf_printf(out, "  %s:\n    # Written by Phoenix (release %u): changes to this service are lost.\n",
 		   text_of(release, "service"), release_number(release));
 	buf_printf(out, "    image: \"%s\"\n    build:\n      context: \"%s\"\n", text_of(release, "image"),

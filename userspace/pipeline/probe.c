@@ -205,6 +205,7 @@ int probe_health(struct deployment *d, struct job *job, const json_t *release, b
 {
 	uint64_t began_ns = clock_now_ns(), until_ns = began_ns + d->spec->deadline.healthy_ms * NS_PER_MS;
 	const char *path = d->spec->service.health ? d->spec->service.health : "/";
+	bool bridged = d->deployer == &docker_deployer && d->spec->deploy.network == NETWORK_BRIDGE;
 	for (unsigned turn = 0;; turn++) {
 		struct buf reason = {0};
 		struct service_state state = {.running = true};
@@ -233,8 +234,9 @@ int probe_health(struct deployment *d, struct job *job, const json_t *release, b
 			buf_printf(why,
 				   "the service is not healthy after %u ms (deadline.healthy_ms): GET "
 				   "http://127.0.0.1:%u%s: "
-				   "%s; it must listen on 127.0.0.1 and the port in $PORT",
-				   d->spec->deadline.healthy_ms, port, path, buf_cstr(&reason));
+				   "%s; it must listen on %s and the port in $PORT",
+				   d->spec->deadline.healthy_ms, port, path, buf_cstr(&reason),
+				   bridged ? "0.0.0.0 (deploy.network is bridge)" : "127.0.0.1");
 			err = -ETIMEDOUT;
 		}
 		buf_fini(&reason);

@@ -203,7 +203,9 @@ static const struct key_spec deploy_keys[] = {
 	 .help = "The service in docker-compose.yml; null: the spec's id. One that Phoenix did not write is "
 		 "replaced only when it is named here."},
 	{"network", KEY_WORD, SPEC(deploy.network), "\"host\"", .words = network_words,
-	 .help = "host: the machine's own loopback; bridge: a port published on 127.0.0.1."},
+	 .help = "host: the machine's own loopback; bridge: a port published on 127.0.0.1; the service must "
+		 "listen on "
+		 "0.0.0.0 (told in $HOST)."},
 	{"user", KEY_STRING, SPEC(deploy.user), "null", .nullable = true, .check = account_check,
 	 .help = "A process builds and runs as this user; null: as the daemon."},
 	{"memory_mb", KEY_U32, SPEC(deploy.memory_mb), "0", 0, 1u << 20,
