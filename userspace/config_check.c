@@ -286,14 +286,26 @@ static void check_state(struct report *report, const struct node *map, const str
 			     "state.master is for state.sentinels, of which there are none");
 	if (config->state.kind == STORE_REDIS)
 		return;
-	static const char *const only_redis[] = {"url",	   "password_file", "prefix",	 "sentinels",
-						 "master", "timeout_ms",    "refresh_ms"};
+	const struct state_config *c = &config->state;
+	/* A default that stands there says nothing: `phoenixctl config show` writes all of them. */
+	const struct {
+		const char *key;
+		bool given;
+	} only_redis[] = {
+		{"url", c->url != NULL},
+		{"password_file", c->password_file != NULL},
+		{"prefix", c->prefix && strcmp(c->prefix, "phoenix:") != 0},
+		{"sentinels", c->sentinels.count > 0},
+		{"master", c->master != NULL},
+		{"timeout_ms", c->timeout_ms != 250},
+		{"refresh_ms", c->refresh_ms != 2000},
+	};
 	for (unsigned i = 0; i < sizeof(only_redis) / sizeof(only_redis[0]); i++) {
-		const struct node *node = node_find(state, only_redis[i]);
-		if (node && node->kind != NODE_NULL)
+		const struct node *node = node_find(state, only_redis[i].key);
+		if (node && only_redis[i].given)
 			report_error(report, node->at,
 				     "state.%s is only for the store \"redis\"; the store is \"%s\"",
-				     only_redis[i], config->state.kind == STORE_FILE ? "file" : "memory");
+				     only_redis[i].key, c->kind == STORE_FILE ? "file" : "memory");
 	}
 }
 

@@ -233,23 +233,6 @@ static json_t *split_dump(const struct route_config *route)
 	return NULL;
 }
 
-/* A URL that may hold a password, as it may be shown: redis://user:***@host. */
-static json_t *secret_dump(const char *text)
-{
-	const char *scheme = text ? strstr(text, "://") : NULL, *at = text ? strrchr(text, '@') : NULL;
-	if (!scheme || !at || at < scheme + 3)
-		return string_dump(text);
-	const char *user = scheme + 3, *colon = memchr(user, ':', (size_t)(at - user));
-	struct buf shown = {0};
-	buf_append(&shown, text, (size_t)((colon ? colon : at) - text));
-	if (colon)
-		buf_append_str(&shown, ":***");
-	buf_append_str(&shown, at);
-	json_t *json = json_string(buf_cstr(&shown));
-	buf_fini(&shown);
-	return json;
-}
-
 static json_t *value_dump(const struct key_spec *spec, const void *base)
 {
 	const void *field = (const char *)base + spec->offset;
@@ -265,7 +248,7 @@ static json_t *value_dump(const struct key_spec *spec, const void *base)
 	case KEY_REAL:
 		return json_real(*(const double *)field);
 	case KEY_STRING:
-		return spec->secret ? secret_dump(*(char *const *)field) : string_dump(*(char *const *)field);
+		return string_dump(*(char *const *)field);
 	case KEY_WORD:
 		return json_string(spec->words[*(const unsigned *)field]);
 	case KEY_STRINGS:
