@@ -34,7 +34,7 @@ liburing.h   io tests
 bpf/         dataplane tests
 xdp/         dataplane
 yaml.h       config pipeline tests
-hiredis/     store tests
+hiredis/     store tests tools
 zlib.h       judge tests
 curl/        pipeline control ctl tools tests
 '

@@ -153,6 +153,7 @@ struct state_config {
 	char *master;	     /* as the sentinels call it */
 	uint32_t timeout_ms; /* for a connection and for a command */
 	uint32_t refresh_ms; /* from one full read to the next */
+	uint32_t lease_ms;   /* who leads is replaced at most twice this long after it died */
 };
 
 /* How much of a client's address is written down. */

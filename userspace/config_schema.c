@@ -205,6 +205,10 @@ static const struct key_spec state_keys[] = {
 	 .help = "What the sentinels call the server."},
 	{"timeout_ms", KEY_U32, CONFIG(state.timeout_ms), "250", 10, 400,
 	 .help = "Redis must take a connection, and answer a command, within this."},
+	{"lease_ms", KEY_U32, CONFIG(state.lease_ms), "3000", 500, HOUR_MS,
+	 .help = "With Redis: one gateway leads, by a lease of this length; when it dies, another one does "
+		 "at "
+		 "the latest after twice this time."},
 	{"refresh_ms", KEY_U32, CONFIG(state.refresh_ms), "2000", 100, HOUR_MS,
 	 .help = "All records in Redis are read again this often; changes are also announced at once."},
 	{.key = NULL}};

@@ -72,6 +72,8 @@ static int parts_init(struct control *control, const struct control_options *opt
 	engine->store = control->store;
 	engine->trouble = control->share.trouble;
 	control->share.redefined = json_object();
+	engine->others = fleet_others;
+	engine->others_context = control;
 	return 0;
 }
 
@@ -317,6 +319,7 @@ static void on_tick(struct timer *timer)
 		dataplane_alive(control->plane, now.ns);
 	handover_tick(control);
 	share_take(control);
+	fleet_tick(control, now);
 	if (!handover_is_frozen(&control->handover))
 		engine_tick(&control->engine, now);
 	pipeline_tick(control->pipeline, now, handover_is_frozen(&control->handover));
@@ -386,6 +389,8 @@ static int start(struct control *control, const struct control_options *options,
 		err = load_routes(control, why);
 	if (!err)
 		err = pipeline_create(control, &control->pipeline, why);
+	if (!err)
+		err = fleet_join(control, why);
 	return err ? err : handover_open(control, options->inheritance, why);
 }
 
@@ -458,6 +463,7 @@ void control_destroy(struct control *control)
 		return;
 	control->stopping = true;
 	pipeline_destroy(control->pipeline);
+	fleet_leave(&control->fleet);
 	facts_stop(control->facts);
 	dataplane_stop(control->plane);
 	const struct limits_config *limits = &control->config->limits;

@@ -11,6 +11,7 @@
 
 #include "control/engine.h"
 #include "dataplane/dataplane.h"
+#include "control/fleet.h"
 #include "control/handover.h"
 #include "control/share.h"
 #include "io/ring.h"
@@ -68,6 +69,7 @@ struct control {
 	struct events events;
 	struct notify *notify;
 	struct engine engine;
+	struct fleet fleet;
 	struct pipeline *pipeline;
 	struct gateway *gateway; /* NULL in tests */
 	struct dataplane *plane; /* NULL without the NIC path */

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 
 #define DIRTY_AT_ONCE 256
@@ -28,96 +27,6 @@ struct moment moment_now(void)
 void engine_init(struct engine *engine)
 {
 	list_init(&engine->active);
-}
-
-/* --- gather --------------------------------------------------------------------------------------------- */
-
-/* Do the counted requests since the last look agree with the weight? Looked at in differences, because a
- * request that was under way when the weight changed may be counted late. */
-static bool look_at_served(struct route *route, const struct gateway_route_stats *stats)
-{
-	struct route_watch *watch = &route->watch;
-	if (stats->step != route->migration.step)
-		return false;
-	uint64_t legacy = stats->step_requests[PHX_LEGACY] - watch->served[PHX_LEGACY];
-	uint64_t modern = stats->step_requests[PHX_MODERN] - watch->served[PHX_MODERN];
-	memcpy(watch->served, stats->step_requests, sizeof(watch->served));
-	if (route->migration.weight_bp < PHX_WEIGHT_ONE)
-		watch->seen |= legacy + modern > 0;
-	else if (legacy)
-		watch->seen = false;
-	else if (modern)
-		watch->seen = true;
-	return watch->seen;
-}
-
-/* What the split of this step is judged by: requests, which the by-request split deals out evenly, or
- * distinct keys, because one heavy user of a keyed split may rightly have nine requests of ten. */
-static void gather_split(const struct route *route, struct evidence *evidence)
-{
-	const struct gateway_route_stats *stats = &evidence->stats;
-	struct arbiter_facts *facts = &evidence->facts;
-	if (route_config_of(route)->split_by != SPLIT_BY_REQUEST) {
-		facts->split_legacy = evidence->view.keys[PHX_LEGACY];
-		facts->split_modern = evidence->view.keys[PHX_MODERN];
-	} else if (stats->step == route->migration.step) {
-		facts->split_legacy = stats->step_requests[PHX_LEGACY];
-		facts->split_modern = stats->step_requests[PHX_MODERN];
-	}
-}
-
-static void gather(struct engine *engine, const struct route *route, struct moment now, bool seen,
-		   struct evidence *out)
-{
-	const struct route_config *config = route_config_of(route);
-	const struct migration *m = &route->migration;
-	facts_read(engine->facts, route->slot, &out->view);
-	out->policy = engine_policy(config);
-	out->facts = (struct arbiter_facts){
-		.flags = (config->arbiter.enabled ? ARBITER_ENABLED : 0) |
-			 (m->started ? ARBITER_STARTED : 0) | (m->paused ? ARBITER_PAUSED : 0) |
-			 (m->latched ? ARBITER_ROLLED_BACK : 0) | (m->complete ? ARBITER_COMPLETE : 0) |
-			 (m->promoted ? ARBITER_PROMOTED : 0) |
-			 (traffic_set_bp(&engine->traffic, route) == m->weight_bp ? ARBITER_WEIGHT_SET : 0) |
-			 (seen ? ARBITER_WEIGHT_SEEN : 0),
-		.weight_bp = m->weight_bp,
-		.samples = out->view.now.samples,
-		.mismatches = out->view.now.mismatches,
-		.errors = out->view.now.errors,
-		.build_samples = out->view.build_samples,
-		.build_mismatches = out->view.build_mismatches,
-		.synthetic = out->view.now.synthetic,
-		.synthetic_mismatches = out->view.now.synthetic_mismatches,
-		.build_synthetic = out->view.build_synthetic,
-		.build_synthetic_mismatches = out->view.build_synthetic_mismatches,
-		.shapes = out->view.shapes,
-		.top_shape = out->view.top_shape,
-		.step_age_ms = (now.ns - route->watch.step_since_ns) / NS_PER_MS,
-		/* As exact as the ledger can write it, so that a replay sees the same number. */
-		.watch = round(out->view.watch * 1e6) / 1e6,
-	};
-	gather_split(route, out);
-}
-
-static void read_stats(struct engine *engine, const struct route *route, struct evidence *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (route->migration.weight_bp || route->watch.verify)
-		engine->route_stats(engine->context, route->slot, &out->stats);
-}
-
-void engine_gather(struct engine *engine, struct route *route, struct moment now, struct evidence *out)
-{
-	read_stats(engine, route, out);
-	gather(engine, route, now, look_at_served(route, &out->stats), out);
-}
-
-void engine_assess(struct engine *engine, const struct route *route, struct moment now, struct evidence *out)
-{
-	read_stats(engine, route, out);
-	gather(engine, route, now, route->watch.seen, out);
-	out->decision = arbiter_decide(&out->policy, &out->facts);
-	out->decided = true;
 }
 
 /* --- act ------------------------------------------------------------------------------------------------ */
@@ -281,6 +190,8 @@ static void execute_rollback(struct engine *engine, struct route *route, struct 
 {
 	struct move move = {
 		.action = "rollback",
+		/* Without Redis no lease can be asked for: caution needs none. */
+		.order = engine->role == ENGINE_CUT ? ORDER_PERSON : ORDER_ARBITER,
 		.by = "arbiter",
 		.reason = reason,
 		.next = route->migration,
@@ -471,7 +382,13 @@ static void look(struct engine *engine, struct route *route, struct moment now)
 {
 	struct evidence evidence;
 	engine_gather(engine, route, now, &evidence);
-	/* Its service is just being exchanged: nothing is decided about it. */
+	/* Its service is just being exchanged, or another gateway decides: nothing is decided about it here.
+	 */
+	if (engine->role == ENGINE_FOLLOWS) {
+		route->watch.holding = false;
+		text_copy(route->watch.reason, REASON_SIZE, SLICE("the gateway that leads decides"));
+		return;
+	}
 	if (route->deploying)
 		return;
 	evidence.decision = arbiter_decide(&evidence.policy, &evidence.facts);
@@ -484,11 +401,19 @@ static void look(struct engine *engine, struct route *route, struct moment now)
 	if (evidence.decision.reason == ARBITER_REASON_REGRESSION)
 		buf_printf(&reason, " (%" PRIu64 " of %" PRIu64 " samples matched)",
 			   evidence.facts.samples - evidence.facts.mismatches, evidence.facts.samples);
+	bool more = evidence.decision.action == ARBITER_PROMOTE || evidence.decision.action == ARBITER_FINISH;
+	if (engine->role == ENGINE_CUT && more) {
+		route->watch.holding = true;
+		text_copy(route->watch.reason, REASON_SIZE,
+			  SLICE("Redis is not reachable: nothing is promoted"));
+		buf_fini(&reason);
+		return;
+	}
 	switch (evidence.decision.action) {
 	case ARBITER_HOLD:
 		remember_hold(engine, route, &evidence, buf_cstr(&reason), now);
-		if (!route->migration.started && !route->migration.paused && !route->migration.complete &&
-		    route->migration.weight_bp == PHX_WEIGHT_ONE &&
+		if (engine->role == ENGINE_DECIDES && !route->migration.started && !route->migration.paused &&
+		    !route->migration.complete && route->migration.weight_bp == PHX_WEIGHT_ONE &&
 		    (evidence.facts.flags & ARBITER_WEIGHT_SET) &&
 		    (evidence.facts.flags & ARBITER_WEIGHT_SEEN))
 			finish_by_hand(engine, route, &evidence, now);
@@ -523,8 +448,10 @@ void engine_tick(struct engine *engine, struct moment now)
 		count = facts_take_dirty(engine->facts, slots, DIRTY_AT_ONCE);
 		for (size_t i = 0; i < count; i++) {
 			struct route *route = engine->registry->by_slot[slots[i]];
-			if (route)
-				engine_activate(engine, route, route->watch.next_ns);
+			if (!route)
+				continue;
+			route->watch.unpublished = true;
+			engine_activate(engine, route, route->watch.next_ns);
 		}
 	} while (count == DIRTY_AT_ONCE);
 

@@ -24,7 +24,20 @@ struct moment {
 };
 struct moment moment_now(void);
 
+/* Who decides about routes: this gateway, another one, or nobody while they cannot hear each other. */
+enum engine_role {
+	ENGINE_DECIDES = 0,
+	ENGINE_FOLLOWS,
+	ENGINE_CUT, /* promotes nothing; rolls back on its own evidence */
+};
+
+struct tally_counts;
+
 struct engine {
+	enum engine_role role;
+	/* What other gateways have seen of the route in this step, to be added; NULL: there are none. */
+	void (*others)(void *context, const struct route *route, struct tally_counts *out);
+	void *others_context;
 	struct registry *registry;
 	struct traffic traffic;
 	struct state *state;
@@ -67,6 +80,15 @@ int engine_set_weight(struct engine *engine, struct route *route, uint32_t weigh
  * is ordered again (follow.c).
  */
 void engine_follow(struct engine *engine, struct route *route, struct moment now);
+
+/* Looks at the route at due_ns at the latest. */
+void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns);
+/* The evidence of the route, with what the others have seen when we decide for them. */
+void engine_read_facts(struct engine *engine, const struct route *route, struct facts_view *out);
+
+/* Other code may answer from now on, behind the same addresses: evidence about the build begins anew,
+ * everywhere. */
+void engine_new_build(struct engine *engine, struct route *route, struct moment now);
 
 /* How the route stands, for all who show it. */
 struct migration_view engine_view(const struct engine *engine, const struct route *route);

@@ -36,7 +36,6 @@ int engine_apply(struct engine *engine, struct route *route, const struct move *
 		 const struct evidence *evidence, struct moment now, struct buf *why);
 /* The engine's memory of the step begins anew. */
 void engine_begin_step(struct engine *engine, struct route *route, struct moment now);
-void engine_activate(struct engine *engine, struct route *route, uint64_t due_ns);
 /* --- standing.c: migrations as values */
 
 /* Does the migration begin without being told to? */

@@ -99,6 +99,12 @@
 	X(OPEN_FDS, "process_open_fds", "gauge", "File descriptors that are open.")                          \
 	X(MAX_FDS, "process_max_fds", "gauge", "File descriptors that may be open.")                         \
 	X(STARTED, "start_time_seconds", "gauge", "When this process started.")                              \
+	X(FLEET_ROLE, "fleet_role", "gauge", "1 for what this gateway is in its fleet.")                     \
+	X(FLEET_MEMBERS, "fleet_members", "gauge", "Gateways that were seen within two leases.")             \
+	X(FLEET_TAKEOVERS, "fleet_takeovers_total", "counter", "Times that this process began to lead.")     \
+	X(FLEET_REPORTS, "fleet_reports_total", "counter", "What others had seen, taken in while leading.")  \
+	X(FLEET_COMMANDS, "fleet_commands_total", "counter",                                                 \
+	  "Commands to Redis for lease, membership and facts.")                                              \
 	X(BUILD_INFO, "build_info", "gauge", "1; the version is in the label.")
 
 enum metric {

@@ -91,6 +91,10 @@ void engine_follow(struct engine *engine, struct route *route, struct moment now
 		traffic_follow(&engine->traffic, route, &next);
 		if (next.step != old.step)
 			engine_begin_step(engine, route, now);
+		if (next.build_wall_ns != old.build_wall_ns)
+			facts_new_build(engine->facts, route->slot);
+		if (next.complete && !old.complete)
+			facts_watch_reset(engine->facts, route->slot);
 		if (next.rollback_verified)
 			route->watch.verify = false;
 		if (next.weight_bp != old.weight_bp || next.latched != old.latched)

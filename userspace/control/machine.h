@@ -65,6 +65,7 @@ struct migration {
 	bool rollback_verified;
 	bool pause_of_arbiter; /* paused instead of a rollback (arbiter.on_failure) */
 	uint32_t rollback_from_bp;
+	uint64_t build_wall_ns; /* when other code came behind the same addresses; 0: it did not */
 	uint64_t changed_wall_ns, pause_wall_ns, rollback_wall_ns, step_wall_ns;
 	char changed_by[WHO_SIZE], changed_reason[REASON_SIZE];
 	char pause_by[WHO_SIZE], pause_reason[REASON_SIZE];

@@ -127,6 +127,7 @@ void metrics_process(struct control *control, struct exposition *e)
 	expose(e, METRIC_ALERTS, "", "", control->events.alerts);
 	expose(e, METRIC_STORE_OK, "", "", control->state.ok);
 	share_metrics(control, e);
+	fleet_metrics(control, e);
 	expose(e, METRIC_RELOAD_OK, "", "", control->reload_ok);
 	expose_real(e, METRIC_RELOAD_AT, "", "", (double)control->loaded_wall_ns / 1e9);
 	expose(e, METRIC_ROUTES, "", "", control->registry.count);

@@ -37,6 +37,8 @@ static void begin_again(struct migration *next, const struct route_config *confi
 	next->rollback_verified = false;
 	next->rollback_wall_ns = 0;
 	next->started = config->arbiter.enabled;
+	/* Something was mended: what the former code answered is no evidence about this one. */
+	next->build_wall_ns = now.wall_ns;
 	migration_next_step(next, now);
 }
 

@@ -264,7 +264,7 @@ static int register_route(struct rollout *r, struct moment now, struct buf *why)
 	route->deploying = NULL;
 	/* The same addresses may have other code behind them now. */
 	if (!r->resumed)
-		facts_new_build(control->facts, route->slot);
+		engine_new_build(&control->engine, route, now);
 	if (route->migration.latched)
 		err = engine_verb(&control->engine, route, VERB_RETRY, "the pipeline", "a new release", now,
 				  why);

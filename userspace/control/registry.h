@@ -42,6 +42,8 @@ struct route_watch {
 	uint64_t verify_ns;
 	uint64_t verify_modern;	 /* modern-served requests counted when the window began */
 	uint64_t proposals_told; /* places proposed for the ignore list when people were last told */
+	bool unpublished;	 /* new evidence that other gateways were not told of */
+	uint64_t published;	 /* a sum of what they were told last */
 	uint64_t memory_before;	 /* samples that the gateway had no memory for, when the step began */
 };
 

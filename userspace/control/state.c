@@ -252,6 +252,7 @@ static json_t *migration_write(const struct state *state, const struct migration
 				      json_text(slice_str(m->changed_reason)), "on",
 				      json_text(slice_str(state->instance))));
 	json_object_set_new(json, "step_at_ns", json_integer((json_int_t)m->step_wall_ns));
+	json_object_set_new(json, "build_at_ns", json_integer((json_int_t)m->build_wall_ns));
 	if (m->paused)
 		json_object_set_new(json, "pause",
 				    json_pack("{s:I, s:o, s:o, s:b}", "at_ns", (json_int_t)m->pause_wall_ns,
@@ -312,6 +313,7 @@ bool state_read_migration(const json_t *json, uint32_t file_weight_bp, bool any_
 		.complete = json_get_bool(json, "complete") && weight_bp == PHX_WEIGHT_ONE,
 		.promoted = json_get_bool(json, "promoted"),
 		.step_wall_ns = json_get_u64(json, "step_at_ns"),
+		.build_wall_ns = json_get_u64(json, "build_at_ns"),
 	};
 	if (m.latched)
 		m.weight_bp = 0;

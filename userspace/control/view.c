@@ -122,7 +122,7 @@ static json_t *consistency_json(struct control *control, struct route *route,
 {
 	const struct route_config *config = route_config_of(route);
 	struct facts_view view;
-	facts_read(control->facts, route->slot, &view);
+	engine_read_facts(&control->engine, route, &view);
 	/* Samples for which the gateway had no memory never became exchanges: only its counter has them. */
 	uint64_t no_memory = stats->outcome[EXCHANGE_MEMORY] - route->watch.memory_before;
 	if (no_memory > view.now.not_comparable[EXCHANGE_MEMORY])
@@ -304,7 +304,7 @@ static uint64_t route_key(struct control *control, struct route *route)
 	} all;
 	memset(&all, 0, sizeof(all));
 	control->path.route_stats(control->path.context, route->slot, &all.stats);
-	facts_read(control->facts, route->slot, &all.facts);
+	engine_read_facts(&control->engine, route, &all.facts);
 	all.revision = route->revision;
 	all.set_bp = traffic_set_bp(&control->engine.traffic, route);
 	all.flags = __atomic_load_n(&control->policy.slots[route->slot].flags, __ATOMIC_RELAXED);
@@ -445,6 +445,7 @@ static json_t *status_json(struct control *control)
 	add(json, "store", share_view(control));
 	add(json, "path", json_string(data_path_word(control)));
 	add(json, "kill_switch", kill_switch_json(control));
+	add(json, "fleet", fleet_json(control));
 	struct buf headline = {0};
 	control_headline(control, &headline);
 	add(json, "headline", text_of(&headline));

@@ -148,6 +148,31 @@ static void route_table(const json_t *routes, const struct showing *showing, str
 }
 
 /* What is wrong with the daemon itself, a line each. */
+/* Who decides, where several gateways share their state. */
+static void screen_fleet(const json_t *status, const struct style *style, struct buf *out)
+{
+	const char *role = field_text(status, "fleet.role", "alone");
+	const json_t *members = field(status, "fleet.members"), *member;
+	struct buf text = {0};
+	size_t i, alive = 0;
+	if (strcmp(role, "alone") == 0)
+		return;
+	json_array_foreach(members, i, member) alive += field_true(member, "alive");
+	if (strcmp(role, "cut_off") == 0)
+		buf_printf(&text,
+			   "cut off, Redis does not answer (%s): nothing is promoted, rollbacks are decided "
+			   "here",
+			   field_text(status, "fleet.redis_error", "?"));
+	else
+		buf_printf(&text, "%zu gateways; this one %s%s%s", alive, role,
+			   strcmp(role, "follows") == 0 ? " " : "",
+			   strcmp(role, "follows") == 0 ? field_text(status, "fleet.leader", "nobody yet")
+							: "");
+	screen_named(out, style, "fleet", strcmp(role, "cut_off") == 0 ? TINT_RED : TINT_NONE,
+		     buf_cstr(&text));
+	buf_fini(&text);
+}
+
 static void screen_troubles(const json_t *status, const struct style *style, struct buf *out)
 {
 	struct buf text = {0};
@@ -161,7 +186,9 @@ static void screen_troubles(const json_t *status, const struct style *style, str
 		buf_printf(&text, "the %s store does not work: %s", field_text(status, "store.kind", "?"),
 			   field_text(status, "store.error", "see the log"));
 		screen_named(out, style, "store", TINT_RED, buf_cstr(&text));
+		buf_reset(&text);
 	}
+	screen_fleet(status, style, out);
 	buf_fini(&text);
 }
 
