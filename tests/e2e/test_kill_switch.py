@@ -67,6 +67,18 @@ def test_on_and_off(env):
     equal(env.admin.metric("phoenix_kill_switch"), 0)
 
 
+def test_a_restart_does_not_end_it(env):
+    env.admin.ok("POST", "/admin/kill-switch", {"on": True, "reason": "fire"})
+    env.gw.kill()
+    env.gw.restart()
+    equal(served(env, "/whole/1"), (20, 0))
+    equal(env.admin.json("/admin/kill-switch")["on"], True)
+    env.admin.ok("POST", "/admin/kill-switch", {"on": False})
+    env.gw.end(15)
+    env.gw.restart()
+    equal(served(env, "/whole/1"), (0, 20))
+
+
 def test_nothing_is_promoted_meanwhile(env):
     env.admin.ok("POST", "/admin/kill-switch", {"on": True})
     before = env.admin.weight("climbs")

@@ -115,6 +115,7 @@ static int load_routes(struct control *control, struct buf *why)
 	if (err)
 		return err;
 	route_report_fini(&report);
+	kill_switch_restore(control);
 	data_path_settle(control);
 	load_history(control);
 	return 0;

@@ -14,6 +14,8 @@
 
 /* Turns it, and tells it. Returns what is read back. */
 bool kill_switch_set(struct control *control, bool on, const char *who, const char *reason);
+/* At the start: as it was when the last daemon ended, where its map does not say so. */
+void kill_switch_restore(struct control *control);
 /* Tells when somebody else (phoenixctl, bpftool) turned it. Once a second. */
 void kill_switch_watch(struct control *control);
 /* {"on":…, "by":…, "reason":…, "since":…, "routes":…, "highest_set":…}: the highest weight that acts on any
