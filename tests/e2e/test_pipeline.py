@@ -263,12 +263,13 @@ def test_former_release_comes_back(env):
 @timeout(60)
 def test_retry_of_the_route_begins_at_verify(env):
     rig = env.rig
-    spec = rig.spec("again", "wrong", verify=[])
+    spec = rig.spec("again", "wrong", verify=[], service={"environment": {"SLOW_START": "0.7"}})
     equal(rig.migrate(spec)[0], 10)
     reply = rig.admin.post("/admin/routes/again/retry", {"reason": "a test"})
     equal(reply.status, 200, reply)
     item = rig.get("again")
     equal((item["attempt"], item["over"]), (2, False))
+    equal(rig.admin.route("again")["state"], "deploying", "not the last attempt's end, for who waits for this one's")
     item = rig.wait_over("again")
     equal((item["attempt"], item["stage"]), (2, "rolled_back"))
 

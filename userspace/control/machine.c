@@ -77,10 +77,11 @@ bool machine_allows(enum migration_state state, enum verb verb)
 
 enum migration_state migration_state(const struct migration *migration, const struct migration_view *view)
 {
-	if (migration->latched)
-		return MIGRATION_ROLLED_BACK;
+	/* Deployed anew after a rollback: who waits for the end is not told of the last one's. */
 	if (view->deploying)
 		return MIGRATION_DEPLOYING;
+	if (migration->latched)
+		return MIGRATION_ROLLED_BACK;
 	if (migration->paused)
 		return MIGRATION_PAUSED;
 	if (view->killed && (migration->started || migration->complete))
