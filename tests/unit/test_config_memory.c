@@ -78,8 +78,8 @@ static unsigned long try_all(const char *name, const char *text, int wanted)
 		counting = false;
 		bool none_failed = allocations < n;
 		/* Only a message's text may be lost to want of memory, never a part of a configuration. */
-		CHECK_MSG(err == (none_failed ? wanted : -ENOMEM) || (err == wanted && wanted), "%s: %lu: %d: %s",
-			  name, n, err, buf_cstr(&errors));
+		CHECK_MSG(err == (none_failed ? wanted : -ENOMEM) || (err == wanted && wanted),
+			  "%s: %lu: %d: %s", name, n, err, buf_cstr(&errors));
 		CHECK_MSG((err == 0) == (config != NULL), "%s: %lu", name, n);
 		config_destroy(config);
 		buf_fini(&errors);
