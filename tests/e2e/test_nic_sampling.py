@@ -3,12 +3,15 @@
 nic sampling: exchanges that the NIC path served reach the judge whole, and the judge says the same about them as about
 those that the daemon served. Two gateways get the same traffic: one under test, one without the NIC path.
 """
+import json
+import os
+
 from lib import nic
 from lib.case import Bench, check, equal, table, timeout
 from lib.lab import Lab, LabGateway, sites
 from lib.net import Client, wait_for
 from lib.nic import Count, gateway
-from lib.process import route
+from lib.process import route, scratch
 
 SUBJECTS = ("phoenix",)
 
@@ -34,7 +37,8 @@ def setup():
     routes = [route("mix", "/mix/*", legacy=legacy, modern=modern, weight=0.5, sample=1.0, mirror={"max_body_bytes": 200000}),
               route("some", "/some/*", legacy=legacy, modern=modern, weight=0.5, sample=0.1),
               route("none", "/users/*", legacy=legacy, modern=modern, weight=0.5)]
-    env.gw = env.own(gateway(env.lab, routes, workers=1))
+    env.access = os.path.join(scratch(), "access.log")
+    env.gw = env.own(gateway(env.lab, routes, workers=1, access_log={"path": env.access}))
     env.plain = LabGateway(env.lab, routes, mode="off", start=False, workers=1)
     env.plain.config["listen"] = ["198.18.0.1:81"]
     env.plain.address = ("198.18.0.1", 81)
@@ -116,3 +120,18 @@ def test_over_a_bad_network(env):
     equal(got["mismatch"], 0, f"mismatches between two equal answers ({got}, {reasons(env.gw)})")
     equal(sum(got.values()), 650, "samples")
     check(got["match"] >= 500, "most were whole", got, reasons(env.gw))
+
+
+def test_access_log(env):
+    """Sampled requests of the NIC path are written down, those of a route without samples are not; both are counted."""
+    lines = lambda path: sum(json.loads(n)["path"] == path for n in open(env.access))
+    before = lines("xdp")
+    ask_all(env, env.gw, "/mix/same", 40)
+    ask_all(env, env.gw, "/users/1", 40)
+    wait_for("forty lines of the NIC path", lambda: lines("xdp") - before == 40)
+    line = json.loads(open(env.access).readlines()[-1])
+    equal((line["method"], line["target"], line["status"], line["route"], line["path"], line["client"]),
+          ("GET", "/mix/same", 200, "mix", "xdp", None))
+    check(line["side"] in ("legacy", "modern") and line["duration_ms"] > 0 and line["bytes"] > 0, line)
+    equal(env.gw.admin.metric("phoenix_access_log_lines_total", path="xdp"), lines("xdp"))
+    check(env.gw.admin.metric("phoenix_requests_total", path="xdp") >= lines("xdp") + 40, "the difference is what is not written")
