@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,29 +19,63 @@
 #define REPLY_BYTES	128
 #define SILENT_S	60 /* without a sample is worth a word */
 
+/* connect() bounded by the socket's SO_SNDTIMEO; a signal that a child's end sends does not count as an
+ * answer. 0 or an errno. */
+static int connect_within(int fd, const struct sockaddr *address, socklen_t len)
+{
+	if (connect(fd, address, len) == 0)
+		return 0;
+	if (errno != EINTR)
+		return errno;
+	/* It goes on by itself (connect(2)): wait for its end. */
+	struct pollfd wait = {.fd = fd, .events = POLLOUT};
+	int n, error = 0;
+	while ((n = poll(&wait, 1, CONNECT_LIMIT_S * 1000)) < 0 && errno == EINTR)
+		;
+	socklen_t size = sizeof(error);
+	if (n <= 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
+		return n == 0 ? EAGAIN : errno;
+	return error;
+}
+
+/* A socket for the first address of host:port whose calls end after CONNECT_LIMIT_S; -1 with *error when
+ * there is none. *list is for freeaddrinfo(). */
+static int open_socket(const char *host, uint16_t port, int flags, struct addrinfo **list, int *error)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
+	struct timeval limit = {.tv_sec = CONNECT_LIMIT_S};
+	char service[8];
+
+	snprintf(service, sizeof(service), "%u", port);
+	*list = NULL;
+	*error = EADDRNOTAVAIL;
+	if (getaddrinfo(host, service, &hints, list) != 0)
+		return -1;
+	int fd = socket((*list)->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		*error = errno;
+		freeaddrinfo(*list);
+		return -1;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* also bounds connect() */
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	return fd;
+}
+
 /* Connects to (or, with `bind_it`, binds) host:port. 0 or an errno. */
 static int try_address(const char *host, uint16_t port, bool bind_it)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = bind_it ? AI_PASSIVE : 0},
-			*list = NULL;
-	struct timeval limit = {.tv_sec = CONNECT_LIMIT_S};
-	char service[8];
-	int one = 1;
-
-	snprintf(service, sizeof(service), "%u", port);
-	if (getaddrinfo(host && *host && strcmp(host, "*") != 0 ? host : NULL, service, &hints, &list) != 0)
-		return EADDRNOTAVAIL;
-	int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		int failed = errno;
-		freeaddrinfo(list);
-		return failed;
-	}
+	struct addrinfo *list;
+	int one = 1, error;
+	int fd = open_socket(host && *host && strcmp(host, "*") != 0 ? host : NULL, port,
+			     bind_it ? AI_PASSIVE : 0, &list, &error);
+	if (fd < 0)
+		return error;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* also bounds connect() */
-	int rc = bind_it ? bind(fd, list->ai_addr, list->ai_addrlen)
-			 : connect(fd, list->ai_addr, list->ai_addrlen);
-	int error = rc < 0 ? errno : 0;
+	if (bind_it)
+		error = bind(fd, list->ai_addr, list->ai_addrlen) ? errno : 0;
+	else
+		error = connect_within(fd, list->ai_addr, list->ai_addrlen);
 	close(fd);
 	freeaddrinfo(list);
 	return error;
@@ -160,25 +195,18 @@ static bool redis_address(const char *url, char host[256], uint16_t *port)
 /* What the server says to PING (also "-NOAUTH …", which is an answer); false when it says nothing. */
 static bool redis_ping(const char *host, uint16_t port, char reply[REPLY_BYTES], int *error)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-	struct timeval limit = {.tv_sec = CONNECT_LIMIT_S};
-	char service[8];
+	struct addrinfo *list;
 	ssize_t n = -1;
-
-	snprintf(service, sizeof(service), "%u", port);
-	*error = EADDRNOTAVAIL;
-	if (getaddrinfo(host, service, &hints, &list) != 0)
+	int fd = open_socket(host, port, 0, &list, error);
+	if (fd < 0)
 		return false;
-	int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0) {
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-		if (connect(fd, list->ai_addr, list->ai_addrlen) == 0 &&
-		    send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6)
-			n = recv(fd, reply, REPLY_BYTES - 1, 0);
+	*error = connect_within(fd, list->ai_addr, list->ai_addrlen);
+	if (!*error && send(fd, "PING\r\n", 6, MSG_NOSIGNAL) == 6) {
+		while ((n = recv(fd, reply, REPLY_BYTES - 1, 0)) < 0 && errno == EINTR)
+			;
 		*error = n < 0 ? errno : 0;
-		close(fd);
 	}
+	close(fd);
 	freeaddrinfo(list);
 	reply[n > 0 ? strcspn((reply[n] = '\0', reply), "\r\n") : 0] = '\0';
 	return n > 0;
@@ -300,7 +328,7 @@ void check_docker(struct doctor *doctor)
 		return;
 	}
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	bool answers = fd >= 0 && connect_within(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 	int error = errno;
 	if (fd >= 0)
 		close(fd);
@@ -326,7 +354,7 @@ void check_socket(struct doctor *doctor)
 	}
 	strcpy(address.sun_path, path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	bool answers = fd >= 0 && connect_within(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 	int error = errno;
 	if (fd >= 0)
 		close(fd);
