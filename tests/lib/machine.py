@@ -7,6 +7,7 @@ process 1 of new pid, mount, ipc, uts and cgroup namespaces, in the network name
 that nothing looks after devices; bpffs is a new one, mode 700 as systemd mounts it. It ends with the process that started it.
 """
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,12 +72,26 @@ class Machine:
             places = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
         if not places:
             raise Skip("there is no cgroup2 file system")
+        for name in os.listdir(places[0]):  # of a test that was killed
+            owner = re.match(r"phoenix-test-(\d+)$", name)
+            if owner and not os.path.exists(f"/proc/{owner[1]}"):
+                Machine._remove(os.path.join(places[0], name))
         path = os.path.join(places[0], f"phoenix-test-{os.getpid()}")
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as error:
             raise Skip(f"no control group can be made: {error.strerror}") from None
         return path
+
+    @staticmethod
+    def _remove(cgroup):
+        """True when it could be: nobody is in it any more."""
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return False
+        return True
 
     def _start(self):
         with open("/proc/self/cgroup") as file:
@@ -128,12 +143,5 @@ class Machine:
             self.process.child.send_signal(signal.SIGKILL)  # unshare ignores SIGTERM; --kill-child ends the rest
         self.process.end()
 
-        def gone():
-            for folder, folders, _ in os.walk(self.cgroup, topdown=False):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    return False
-            return True
-        wait_for("the control group being empty", gone, 15)
+        wait_for("the control group being empty", lambda: self._remove(self.cgroup), 15)
         shutil.rmtree(self.directory, ignore_errors=True)
