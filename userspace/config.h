@@ -176,7 +176,8 @@ struct redis_url {
 	uint16_t port;
 	uint16_t database;
 };
-/* NULL and *out (owned by the caller), or what is wrong with it: the rest of a sentence, without the text. */
+/* NULL and *out (owned by the caller; NULL: the text is only looked at, which takes no memory), or what is
+ * wrong with it: the rest of a sentence, without the text. */
 const char *redis_url_parse(struct slice text, struct redis_url *out);
 void redis_url_fini(struct redis_url *url);
 

@@ -380,12 +380,9 @@ bool webhook_check(struct slice text, struct buf *why)
 
 bool redis_url_check(struct slice text, struct buf *why)
 {
-	struct redis_url url;
-	const char *complaint = redis_url_parse(text, &url);
+	const char *complaint = redis_url_parse(text, NULL);
 	if (complaint)
 		buf_append_str(why, complaint);
-	else
-		redis_url_fini(&url);
 	return !complaint;
 }
 
