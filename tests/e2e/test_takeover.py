@@ -105,6 +105,40 @@ def test_under_load(env, row):
         chain.stop()
 
 
+def test_evidence_is_handed_on(env):
+    """What was counted until then counts once, and goes on; a takeover that fails costs and doubles nothing."""
+    both = {"legacy": env.up.url, "modern": env.up.url, "sample": 1.0}
+    chain = Chain(env, routes=[route(arbiter={"min_samples": 1000000, "rollback_min_samples": 1000000}, **both)])
+
+    def samples():
+        return chain.gw.admin.route("all")["consistency"]["samples"]
+
+    def ask(count):
+        before = samples()
+        with Client(chain.gw.address) as c:
+            for _ in range(count):
+                equal(c.ask("GET", "/x").status, 200)
+        wait_for("samples", lambda: samples() >= before + count)
+        equal(samples(), before + count)
+    try:
+        ask(20)
+        chain.take_over()
+        equal(samples(), 20)
+        ask(10)
+        good = dict(chain.gw.config)
+        chain.gw.config["listen"] = good["listen"] + ["192.0.2.1:9"]
+        chain.gw.write_config()
+        chain.take_over(good=False)
+        chain.gw.config = good
+        chain.gw.write_config()
+        equal(samples(), 30)
+        ask(5)
+        chain.take_over()
+        equal(samples(), 35)
+    finally:
+        chain.stop()
+
+
 def test_requests_under_way(env):
     """Half a request sent, half an answer read, and a connection that waits in the listener's queue."""
     go = threading.Event()

@@ -116,6 +116,7 @@ static int load_routes(struct control *control, struct buf *why)
 		return err;
 	route_report_fini(&report);
 	kill_switch_restore(control);
+	evidence_restore(control);
 	data_path_settle(control);
 	load_history(control);
 	return 0;
@@ -282,6 +283,7 @@ static void every_second(struct control *control, struct moment now)
 	share_tick(control);
 	state_retry(&control->state);
 	control_noise(control);
+	evidence_tick(control, now.ns);
 	log_flush();
 	tell_manager(control);
 }
@@ -438,6 +440,7 @@ int control_loop(struct control *control)
 {
 	if (control->plane && dataplane_run(control->plane))
 		log_error("dataplane", "no thread for the fast path's upkeep: samples are not read");
+	control->evidence.active = true;
 	timer_set(&control->ring.timers, &control->tick, clock_now_ns() + TICK_MS * NS_PER_MS);
 	control_ready(control);
 	share_start(control);
@@ -466,6 +469,7 @@ void control_destroy(struct control *control)
 	pipeline_destroy(control->pipeline);
 	fleet_leave(&control->fleet);
 	facts_stop(control->facts);
+	evidence_save(control);
 	dataplane_stop(control->plane);
 	const struct limits_config *limits = &control->config->limits;
 	bool handed_over = control->handover.state == HANDOVER_DONE;

@@ -10,6 +10,7 @@
 #define PHOENIX_CONTROL_CONTROL_H
 
 #include "control/engine.h"
+#include "control/evidence_file.h"
 #include "dataplane/dataplane.h"
 #include "control/fleet.h"
 #include "control/handover.h"
@@ -109,6 +110,7 @@ struct control {
 	int signal_fd;
 	struct handover handover;
 	struct share share;
+	struct evidence_file evidence;
 	bool stopping;
 };
 

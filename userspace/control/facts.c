@@ -64,6 +64,7 @@ static void begin_step(struct facts *facts, uint32_t slot, struct facts_route *r
 	route->view.step = step;
 	shape_table_reset(&route->shapes);
 	split_keys_reset(&route->keys);
+	memset(&route->before, 0, sizeof(route->before));
 	route->queue_full_before = atomic_load(&facts->queue_full[slot]);
 }
 
@@ -290,8 +291,13 @@ bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out)
 		*out = route->view;
 		/* Samples that found no room in the table are of further shapes, at least one. */
 		out->shapes = route->shapes.count + (route->shapes.lost > 0);
-		out->top_shape = route->shapes.top;
+		out->top_shape = route->before.top_shape + route->shapes.top;
 		memcpy(out->keys, route->keys.served, sizeof(out->keys));
+		/* Which shapes and keys they were is forgotten: they may be the same ones again. */
+		if (route->before.shapes > out->shapes)
+			out->shapes = route->before.shapes;
+		if (route->before.keys[0] + route->before.keys[1] > out->keys[0] + out->keys[1])
+			memcpy(out->keys, route->before.keys, sizeof(out->keys));
 		out->control_samples = route->noise.samples;
 		out->control_differing = route->noise.differing;
 		out->proposals = route->noise.proposals;
@@ -309,6 +315,36 @@ void facts_new_build(struct facts *facts, uint32_t slot)
 	pthread_mutex_lock(&facts->lock);
 	if (facts->routes[slot])
 		begin_build(facts->routes[slot]);
+	pthread_mutex_unlock(&facts->lock);
+}
+
+static void add_counts(struct facts_counts *to, const struct facts_counts *from)
+{
+	to->samples += from->samples;
+	to->mismatches += from->mismatches;
+	to->synthetic += from->synthetic;
+	to->synthetic_mismatches += from->synthetic_mismatches;
+	to->errors += from->errors;
+	for (unsigned i = 0; i < FACTS_REASON_COUNT; i++)
+		to->not_comparable[i] += from->not_comparable[i];
+}
+
+void facts_restore(struct facts *facts, uint32_t slot, const struct facts_view *seen)
+{
+	pthread_mutex_lock(&facts->lock);
+	struct facts_route *route = find(facts, slot);
+	if (route) {
+		struct facts_view *view = &route->view;
+		add_counts(&view->now, &seen->now);
+		view->build_samples += seen->build_samples;
+		view->build_mismatches += seen->build_mismatches;
+		view->build_synthetic += seen->build_synthetic;
+		view->build_synthetic_mismatches += seen->build_synthetic_mismatches;
+		view->watch = view->watch > seen->watch ? view->watch : seen->watch;
+		route->before.shapes = seen->shapes;
+		route->before.top_shape = seen->top_shape;
+		memcpy(route->before.keys, seen->keys, sizeof(route->before.keys));
+	}
 	pthread_mutex_unlock(&facts->lock);
 }
 

@@ -79,6 +79,11 @@ void facts_unmount(struct facts *facts, uint32_t slot);
 bool facts_read(struct facts *facts, uint32_t slot, struct facts_view *out);
 /* Other code may answer from now on, behind the same addresses: the build's counts begin anew. */
 void facts_new_build(struct facts *facts, uint32_t slot);
+/*
+ * Adds what an earlier process had seen of this step and this build: counters and CUSUM; of the variety, what
+ * makes the arbiter the more cautious one (see tally.h). Right after facts_mount.
+ */
+void facts_restore(struct facts *facts, uint32_t slot, const struct facts_view *seen);
 /* The CUSUM starts at zero (the migration is complete now). */
 void facts_watch_reset(struct facts *facts, uint32_t slot);
 /* Slots with new evidence since the last call; at most `max` of them. */

@@ -26,6 +26,9 @@ struct facts_route {
 	struct difference_set differences;
 	struct shape_table shapes; /* of this step */
 	struct split_keys keys;	   /* of this step */
+	struct {
+		uint64_t shapes, top_shape, keys[2];
+	} before; /* of this step, seen by an earlier process */
 	struct noise noise;
 	struct sample_set samples;
 };

@@ -163,30 +163,11 @@ static void read_counts(struct control *control, const struct route *route, stru
 	struct gateway_route_stats stats;
 	facts_read(control->facts, route->slot, &view);
 	control->path.route_stats(control->path.context, route->slot, &stats);
-	bool current = view.step == route->migration.step;
-	*out = (struct tally_counts){
-		.build_samples = view.build_samples,
-		.build_mismatches = view.build_mismatches,
-		.build_synthetic = view.build_synthetic,
-		.build_synthetic_mismatches = view.build_synthetic_mismatches,
-		.watch_millionths = (uint64_t)(view.watch * 1e6),
-	};
+	tally_from_view(out, &view, view.step == route->migration.step);
 	if (stats.step == route->migration.step) {
 		out->legacy_requests = stats.step_requests[PHX_LEGACY];
 		out->modern_requests = stats.step_requests[PHX_MODERN];
 	}
-	if (!current)
-		return;
-	out->samples = view.now.samples;
-	out->mismatches = view.now.mismatches;
-	out->synthetic = view.now.synthetic;
-	out->synthetic_mismatches = view.now.synthetic_mismatches;
-	out->errors = view.now.errors;
-	out->shapes = view.shapes;
-	out->top_shape = view.top_shape;
-	out->legacy_keys = view.keys[PHX_LEGACY];
-	out->modern_keys = view.keys[PHX_MODERN];
-	memcpy(out->not_comparable, view.now.not_comparable, sizeof(out->not_comparable));
 }
 
 static void publish_route(struct control *control, struct route *route)

@@ -43,30 +43,6 @@ static void gather_split(const struct route *route, struct evidence *evidence)
 	}
 }
 
-/* What this gateway has seen, and the others: how varied samples are cannot be added up (tally.h). */
-static void add_others(struct facts_view *view, const struct tally_counts *others)
-{
-	view->now.samples += others->samples;
-	view->now.mismatches += others->mismatches;
-	view->now.synthetic += others->synthetic;
-	view->now.synthetic_mismatches += others->synthetic_mismatches;
-	view->now.errors += others->errors;
-	for (unsigned i = 0; i < FACTS_REASON_COUNT; i++)
-		view->now.not_comparable[i] += others->not_comparable[i];
-	view->build_samples += others->build_samples;
-	view->build_mismatches += others->build_mismatches;
-	view->build_synthetic += others->build_synthetic;
-	view->build_synthetic_mismatches += others->build_synthetic_mismatches;
-	view->shapes = view->shapes > others->shapes ? view->shapes : others->shapes;
-	view->top_shape += others->top_shape;
-	if (others->legacy_keys + others->modern_keys > view->keys[PHX_LEGACY] + view->keys[PHX_MODERN]) {
-		view->keys[PHX_LEGACY] = others->legacy_keys;
-		view->keys[PHX_MODERN] = others->modern_keys;
-	}
-	double watch = (double)others->watch_millionths / 1e6;
-	view->watch = view->watch > watch ? view->watch : watch;
-}
-
 static void read_others(struct engine *engine, const struct route *route, struct tally_counts *out)
 {
 	if (engine->others)
@@ -80,7 +56,7 @@ void engine_read_facts(struct engine *engine, const struct route *route, struct 
 	struct tally_counts others;
 	facts_read(engine->facts, route->slot, out);
 	read_others(engine, route, &others);
-	add_others(out, &others);
+	tally_add_to_view(out, &others);
 }
 
 static void gather(struct engine *engine, const struct route *route, struct moment now, bool seen,

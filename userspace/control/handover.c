@@ -324,6 +324,7 @@ static void freeze(struct control *control)
 	if (!err) {
 		/* The other one reads the state as soon as it has heard that it has all. */
 		log_info("takeover", "pid %d takes over", handover->other_pid);
+		evidence_save(control);
 		store_yield(control->store);
 		handover->state = HANDOVER_FROZEN;
 		handover->deadline_ns = clock_now_ns() + START_MS * NS_PER_MS;

@@ -262,6 +262,52 @@ void tally_add(struct tally_counts *into, const struct tally_counts *from)
 										  : from->watch_millionths;
 }
 
+void tally_add_to_view(struct facts_view *view, const struct tally_counts *others)
+{
+	view->now.samples += others->samples;
+	view->now.mismatches += others->mismatches;
+	view->now.synthetic += others->synthetic;
+	view->now.synthetic_mismatches += others->synthetic_mismatches;
+	view->now.errors += others->errors;
+	for (unsigned i = 0; i < FACTS_REASON_COUNT; i++)
+		view->now.not_comparable[i] += others->not_comparable[i];
+	view->build_samples += others->build_samples;
+	view->build_mismatches += others->build_mismatches;
+	view->build_synthetic += others->build_synthetic;
+	view->build_synthetic_mismatches += others->build_synthetic_mismatches;
+	view->shapes = view->shapes > others->shapes ? view->shapes : others->shapes;
+	view->top_shape += others->top_shape;
+	if (others->legacy_keys + others->modern_keys > view->keys[PHX_LEGACY] + view->keys[PHX_MODERN]) {
+		view->keys[PHX_LEGACY] = others->legacy_keys;
+		view->keys[PHX_MODERN] = others->modern_keys;
+	}
+	double watch = (double)others->watch_millionths / 1e6;
+	view->watch = view->watch > watch ? view->watch : watch;
+}
+
+void tally_from_view(struct tally_counts *out, const struct facts_view *view, bool current)
+{
+	*out = (struct tally_counts){
+		.build_samples = view->build_samples,
+		.build_mismatches = view->build_mismatches,
+		.build_synthetic = view->build_synthetic,
+		.build_synthetic_mismatches = view->build_synthetic_mismatches,
+		.watch_millionths = (uint64_t)(view->watch * 1e6),
+	};
+	if (!current)
+		return;
+	out->samples = view->now.samples;
+	out->mismatches = view->now.mismatches;
+	out->synthetic = view->now.synthetic;
+	out->synthetic_mismatches = view->now.synthetic_mismatches;
+	out->errors = view->now.errors;
+	out->shapes = view->shapes;
+	out->top_shape = view->top_shape;
+	out->legacy_keys = view->keys[PHX_LEGACY];
+	out->modern_keys = view->keys[PHX_MODERN];
+	memcpy(out->not_comparable, view->now.not_comparable, sizeof(out->not_comparable));
+}
+
 /* What of a report belongs to this step and this build. False: nothing. */
 static bool relevant(const struct tally_report *report, uint32_t step, uint64_t build,
 		     struct tally_counts *out)

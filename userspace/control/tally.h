@@ -80,5 +80,9 @@ void tally_clear(struct tally *tally);
 size_t tally_bytes(const struct tally *tally);
 /* To *into by adding. */
 void tally_add(struct tally_counts *into, const struct tally_counts *from);
+/* What this gateway has seen, and the others: how varied samples are cannot be added up. */
+void tally_add_to_view(struct facts_view *view, const struct tally_counts *others);
+/* What this gateway has seen, but for requests; `current`: the view is of the present step. */
+void tally_from_view(struct tally_counts *out, const struct facts_view *view, bool current);
 
 #endif
