@@ -134,10 +134,17 @@ def test_a_service_as_another_user(env):
     deploy = {"user": "nobody"}
     directory = tempfile.mkdtemp(dir="/tmp")  # whose folders others may enter
     os.chmod(directory, 0o755)
-    rig = Rig(sanitized=False, seccomp=True, pipeline={"directory": f"{directory}/work"})
+    closed = os.path.join(directory, "closed")
+    os.mkdir(closed, 0o700)
+    for name in ("python3", "touch"):
+        with open(os.path.join(closed, name), "w") as file:
+            file.write("#!/bin/sh\nexit 9\n")
+        os.chmod(os.path.join(closed, name), 0o755)
+    rig = Rig(sanitized=False, seccomp=True, pipeline={"directory": f"{directory}/work"},
+              environment={"PATH": f"{closed}:{os.environ['PATH']}"})
     try:
-        spec = rig.spec("other", deploy=deploy, service={"command": ["/usr/bin/python3", "server.py"],
-                                                         "build": ["/usr/bin/touch", "built"]})
+        # By names: the daemon's PATH leads to its user's own folders first, which nobody may not enter.
+        spec = rig.spec("other", deploy=deploy, service={"command": ["python3", "server.py"], "build": ["touch", "built"]})
         code, out, err = rig.migrate(spec)
         equal(code, 0, f"exit\n{out}{err}")
         for pid in rig.processes("other"):

@@ -11,7 +11,7 @@ import time
 
 from lib.case import Bench, check, equal, table, timeout
 from lib.net import wait_for
-from lib.pipeline import Rig, SERVICE, merge
+from lib.pipeline import Rig, SERVICE, answer_of, log_of, merge
 from lib.process import Skip, built, run
 
 SUBJECTS = ("phoenix",)
@@ -237,6 +237,57 @@ def test_a_folder_that_is_not_ours(env):
     equal(code, 10, f"exit\n{out}{err}")
     check("was not made by Phoenix: it is left alone" in out, out)
     equal(os.listdir(folder), ["precious"])
+
+
+# Answers as SERVICE does; asked for /…/fill it first writes the file system full that its code lies on.
+FILLS = SERVICE.replace("        body = json", """        if self.path.endswith("/fill"):
+            with open("fill", "wb", buffering=0) as file:
+                try:
+                    while file.write(b"x" * 4096):
+                        pass
+                except OSError:
+                    pass
+        body = json""")
+
+
+@timeout(90)
+def test_disk_gets_full_before_the_deploy_stage(env):
+    """Release 1 runs. The contract replay of release 2 fills the disk, so that its pid file cannot be written: no process
+    of it is left, its code goes, and release 1 runs again, in the room that this gave back."""
+    folder = os.path.join(env.rig.gw.directory, "tight")
+    os.makedirs(folder)
+    if run("mount", "-t", "tmpfs", "-o", "size=512k", "phoenix-test", folder)[0]:
+        raise Skip("a file system cannot be mounted here (no right to)")
+    rig = None
+    try:
+        rig = Rig(pipeline={"directory": folder})
+        spec = rig.spec("tight", traffic={"scenario": None, "rate": 0}, verify=[{"request": {"path": "/tight/1"}}])
+        code, out, err = rig.ctl("deploy", rig.write(spec))
+        equal(code, 0, f"exit\n{out}{err}")
+        rig.one_process("tight")
+        spec["service"]["source"]["files"]["server.py"] = FILLS
+        spec["verify"] = [{"request": {"path": "/tight/fill"}}]
+        code, out, err = rig.migrate(spec)
+        equal(code, 10, f"exit\n{out}{err}")
+        item = rig.get("tight")
+        equal((item["stage"], item["state"], item["failed_in"]), ("rolled_back", "rolled_back", "deploy"), log_of(item))
+        check("service-2.pid cannot be written: the disk is full" in item["reason"], item["reason"])
+        check("release 1 runs again" in log_of(item), log_of(item))
+        equal(answer_of(spec, "/tight/2"), {"path": "/tight/2", "v": 1})
+        rig.one_process("tight")
+        check(not os.path.exists(os.path.join(folder, "deploy", ".tight.next")), "what filled the disk is gone")
+        check(not os.path.exists(os.path.join(folder, "deploy", "tight", "fill")), "release 1 is in place")
+        for e in rig.requests_of_users():  # the replay's own
+            check(e.method == "GET" and e.target in ("/tight/1", "/tight/fill"), f"legacy was asked {e.method} {e.target}")
+        # There is room again: the next attempt ends well.
+        spec["service"]["source"]["files"]["server.py"] = SERVICE
+        spec["traffic"] = {"scenario": {"requests": [{"path": "/tight/1"}]}, "rate": 300, "round_ms": 400, "connections": 4}
+        code, out, err = rig.migrate(spec)
+        equal(code, 0, f"exit\n{out}{err}")
+    finally:
+        if rig:
+            rig.stop()
+        run("umount", folder)
 
 
 @timeout(60)

@@ -204,10 +204,10 @@ int job_undo(struct job *job, void *context, struct buf *why)
 		return 0;
 	d->deployer->trial_stop(d, job);
 	int err = take_out(d, job, why);
-	if (!err)
-		err = put_former_back(d, job, why);
-	if (!err)
+	if (!err) { /* first the room that it took: the former one needs some when the disk is full */
 		release_discard(d);
+		err = put_former_back(d, job, why);
+	}
 	return err;
 }
 

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SYSTEM_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 extern char **environ;
 
 /* --- vectors --- */
@@ -71,7 +73,6 @@ void strings_free(struct strings *strings)
 /* argv[0] as a path, looked for in PATH; relative to `directory` when it has a slash. */
 static int find_program(const char *name, const char *directory, char *out, size_t size)
 {
-	const char *path = getenv("PATH");
 	if (strchr(name, '/')) {
 		snprintf(out, size, "%s", name);
 		char full[8192];
@@ -81,8 +82,7 @@ static int find_program(const char *name, const char *directory, char *out, size
 			snprintf(full, sizeof(full), "%s/%s", directory, name);
 		return access(full, X_OK) ? -errno : 0;
 	}
-	struct slice rest = slice_str(path && *path ? path : "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
-		     dir;
+	struct slice rest = slice_str(child_search_path(NULL)), dir;
 	while (slice_split(&rest, ':', &dir)) {
 		if (dir.len == 0 || dir.ptr[0] != '/')
 			continue;
@@ -91,6 +91,12 @@ static int find_program(const char *name, const char *directory, char *out, size
 			return 0;
 	}
 	return -ENOENT;
+}
+
+const char *child_search_path(const char *user)
+{
+	const char *path = user && geteuid() == 0 ? NULL : getenv("PATH");
+	return path && *path ? path : SYSTEM_PATH;
 }
 
 bool child_program_exists(const char *name)
@@ -107,7 +113,7 @@ struct launch {
 	bool lasting;
 };
 
-static void write_number(int fd, long number)
+static int write_number(int fd, long number)
 {
 	char text[24];
 	size_t at = sizeof(text);
@@ -115,8 +121,7 @@ static void write_number(int fd, long number)
 	do
 		text[--at] = (char)('0' + number % 10);
 	while (number /= 10);
-	ssize_t n = write(fd, text + at, sizeof(text) - at);
-	(void)n;
+	return write(fd, text + at, sizeof(text) - at) < 0 ? -errno : 0;
 }
 
 /* In the new process. Never returns. */
@@ -137,17 +142,17 @@ __attribute__((noreturn)) static void become(const struct launch *launch)
 		dup2(null, STDIN_FILENO);
 	dup2(launch->out_fd, STDOUT_FILENO);
 	dup2(launch->out_fd, STDERR_FILENO);
-	if (launch->pid_fd >= 0)
-		write_number(launch->pid_fd, getpid());
+	/* Without its number it could not be found again: then it does not begin. */
+	int err = launch->pid_fd >= 0 ? write_number(launch->pid_fd, getpid()) : 0;
 	struct rlimit no_core = {0, 0};
 	setrlimit(RLIMIT_CORE, &no_core);
 	if (child->memory_mb) {
 		struct rlimit limit = {(rlim_t)child->memory_mb << 20, (rlim_t)child->memory_mb << 20};
 		setrlimit(RLIMIT_DATA, &limit);
 	}
-	if (child->directory == NULL || chdir(child->directory) == 0)
+	if (!err && (child->directory == NULL || chdir(child->directory) == 0))
 		execve(launch->program, launch->argv, child->environment ? child->environment : environ);
-	int err = errno;
+	err = err ? err : errno; /* negative: of the number's file */
 	ssize_t n = write(launch->error_fd, &err, sizeof(err));
 	(void)n;
 	_exit(127);
@@ -204,10 +209,14 @@ static int launch(const struct child *child, int out_fd, int pid_fd, bool lastin
 	int error = 0;
 	if (!err && read(error_pipe[0], &error, sizeof(error)) == (ssize_t)sizeof(error)) {
 		waitpid(pid, NULL, 0);
-		err = -error;
+		err = error < 0 ? error : -error;
 	}
 	close(error_pipe[0]);
-	if (err)
+	if (err && error < 0)
+		buf_printf(why, "%s cannot be started: %s cannot be written: %s", child->argv[0],
+			   child->pid_path,
+			   err == -ENOSPC ? "the disk is full (No space left on device)" : strerror(-err));
+	else if (err)
 		buf_printf(why, "%s cannot be started in %s: %s", argv.items[0],
 			   child->directory ? child->directory : ".", strerror(-err));
 	else

@@ -40,6 +40,9 @@ struct child {
 int child_run(struct job *job, const struct child *child, int *status, struct buf *why);
 /* Is there a program of this name in PATH? */
 bool child_program_exists(const char *name);
+/* PATH for what `user` (NULL: the daemon's own) is to run: the daemon's, or for somebody else, whom the
+ * folders of the daemon's may not let in, the system's. */
+const char *child_search_path(const char *user);
 /* Starts it for good. *pid is our child: somebody must wait for it. 0 or -errno with `why`. */
 int child_launch(const struct child *child, pid_t *pid, struct buf *why);
 

@@ -131,6 +131,13 @@ static int process_build(struct deployment *d, struct job *job, struct buf *why)
 	return err;
 }
 
+/* Unless the spec gives its own: which of two equal names counts would be up to the program. */
+static void add_default(struct strings *environment, const json_t *given, const char *name, const char *value)
+{
+	if (!json_object_get(given, name))
+		strings_printf(environment, "%s=%s", name, value);
+}
+
 static int launch(struct deployment *d, const json_t *release, bool trial, uint16_t port, struct buf *why)
 {
 	struct strings argv = {0}, environment = {0};
@@ -146,15 +153,16 @@ static int launch(struct deployment *d, const json_t *release, bool trial, uint1
 	const char *name;
 	json_array_foreach(json_object_get(release, "command"), i, item)
 		strings_add(&argv, json_string_value(item));
-	strings_printf(&environment, "PATH=%s",
-		       getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
-	strings_printf(&environment, "HOME=%s", folder ? folder : "/");
+	const json_t *given = json_object_get(release, "environment");
+	const char *user = json_string_value(json_object_get(release, "user"));
+	add_default(&environment, given, "PATH", child_search_path(user));
+	add_default(&environment, given, "HOME", folder ? folder : "/");
+	add_default(&environment, given, "HOST", "127.0.0.1");
+	add_default(&environment, given, "LANG", "C.UTF-8");
+	add_default(&environment, given, "PYTHONUNBUFFERED", "1");
 	strings_printf(&environment, "PORT=%u", port);
-	strings_add(&environment, "HOST=127.0.0.1");
-	strings_add(&environment, "LANG=C.UTF-8");
-	strings_add(&environment, "PYTHONUNBUFFERED=1");
 	strings_add(&environment, mark);
-	json_object_foreach(json_object_get(release, "environment"), name, item)
+	json_object_foreach((json_t *)given, name, item)
 		strings_printf(&environment, "%s=%s", name, json_string_value(item));
 	pid_t pid;
 	int err = argv.failed || environment.failed || !folder ? -ENOMEM : argv.count == 0 ? -EINVAL : 0;
@@ -162,7 +170,7 @@ static int launch(struct deployment *d, const json_t *release, bool trial, uint1
 		.argv = argv.items,
 		.environment = environment.items,
 		.directory = folder,
-		.user = json_string_value(json_object_get(release, "user")),
+		.user = user,
 		.memory_mb = (uint32_t)json_integer_value(json_object_get(release, "memory_mb")),
 		.log_path = log_path,
 		.pid_path = pid_path,

@@ -297,8 +297,7 @@ int release_build(struct deployment *d, struct job *job, const json_t *release, 
 		buf_printf(&line, "%s%s", i ? " " : "", json_string_value(item));
 	}
 	char *folder = release_path(d, true);
-	strings_printf(&environment, "PATH=%s",
-		       getenv("PATH") ? getenv("PATH") : "/usr/local/bin:/usr/bin:/bin");
+	strings_printf(&environment, "PATH=%s", child_search_path(d->spec->deploy.user));
 	strings_printf(&environment, "HOME=%s", folder ? folder : "/");
 	strings_add(&environment, "LANG=C.UTF-8");
 	int err = argv.failed || environment.failed || !folder ? -ENOMEM : 0;
