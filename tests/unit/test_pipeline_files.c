@@ -267,7 +267,10 @@ TEST(what_is_not_ours_is_left_alone)
 
 /* --- templates --- */
 
-static void check_dockerfile(const char *language, const char *name, const char *more, const char *want)
+#define HEAD "# Written by Phoenix from its template; a Dockerfile of your own wins.\n"
+
+/* `names`: the files of the source, divided by spaces. */
+static void check_dockerfile(const char *language, const char *names, const char *more, const char *want)
 {
 	char *base = scratch(), *json = NULL;
 	struct spec *spec = NULL;
@@ -281,11 +284,14 @@ static void check_dockerfile(const char *language, const char *name, const char 
 		       language, more) > 0);
 	CHECK_MSG(spec_parse("s.json", slice_str(json), NULL, &spec, &errors) == 0, "%s", buf_cstr(&errors));
 	int folder = open_in(base, "code");
-	CHECK_INT(files_write(folder, name, SLICE("x"), 0644, &why), 0);
+	char name[64];
+	for (int used; sscanf(names, "%63s%n", name, &used) == 1; names += used)
+		CHECK_INT(files_write(folder, name, SLICE("x"), 0644, &why), 0);
 	if (spec) {
 		int err = recipe_make(spec, folder, true, &recipe, &why);
 		CHECK_MSG(err == 0 && strcmp(buf_cstr(&recipe.dockerfile), want) == 0, "%s: %s\n%s", language,
 			  buf_cstr(&why), buf_cstr(&recipe.dockerfile));
+		CHECK_INT(recipe.from_template, strncmp(want, HEAD, strlen(HEAD)) == 0);
 		recipe_fini(&recipe);
 	}
 	close(folder);
@@ -296,33 +302,45 @@ static void check_dockerfile(const char *language, const char *name, const char 
 	remove_scratch(base);
 }
 
-#define HEAD "# Written by Phoenix from its template; a Dockerfile of your own wins.\n"
-
 TEST(dockerfiles_of_the_languages)
 {
 	check_dockerfile("auto", "a.c", "",
 			 HEAD "FROM scratch\nCOPY service /service\nEXPOSE 9102\nCMD [\"/service\"]\n");
 	check_dockerfile("auto", "server.py", "",
-			 HEAD "FROM python:3-slim\nWORKDIR /app\nCOPY . .\nEXPOSE 9102\nCMD [\"python3\", "
+			 HEAD "FROM python:3-slim\nWORKDIR /app\nCOPY . .\nENV PYTHONUNBUFFERED=1\nEXPOSE "
+			      "9102\nCMD [\"python3\", "
 			      "\"server.py\"]\n");
-	check_dockerfile(
-		"python", "odd.py", ", \"image\": \"local/py:1\"",
-		HEAD "FROM local/py:1\nWORKDIR /app\nCOPY . .\nEXPOSE 9102\nCMD [\"python3\", \"odd.py\"]\n");
+	check_dockerfile("python", "odd.py", ", \"image\": \"local/py:1\"",
+			 HEAD "FROM local/py:1\nWORKDIR /app\nCOPY . .\nENV PYTHONUNBUFFERED=1\nEXPOSE "
+			      "9102\nCMD [\"python3\", \"odd.py\"]\n");
 	check_dockerfile(
 		"auto", "index.js", "",
 		HEAD
 		"FROM node:lts-slim\nWORKDIR /app\nCOPY . .\nEXPOSE 9102\nCMD [\"node\", \"index.js\"]\n");
 	check_dockerfile(
 		"auto", "main.go", "",
+		HEAD "FROM golang:1 AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0\n"
+		     "RUN [\"go\", \"build\", \"-buildvcs=false\", \"-o\", \"/service\", \"./main.go\"]\n"
+		     "FROM scratch\nCOPY --from=build /service /service\nEXPOSE 9102\nCMD [\"/service\"]\n");
+	/* Without go.mod: the files of the folder itself, and no tests. */
+	check_dockerfile(
+		"auto", "b.go a.go a_test.go sub/c.go", "",
 		HEAD
-		"FROM golang:1 AS build\nWORKDIR /src\nCOPY . .\nRUN CGO_ENABLED=0 go build -o /service .\n"
+		"FROM golang:1 AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0\n"
+		"RUN [\"go\", \"build\", \"-buildvcs=false\", \"-o\", \"/service\", \"./a.go\", \"./b.go\"]\n"
 		"FROM scratch\nCOPY --from=build /service /service\nEXPOSE 9102\nCMD [\"/service\"]\n");
+	check_dockerfile(
+		"auto", "b.go a.go go.mod", ", \"image\": \"local/go:1\"",
+		HEAD "FROM local/go:1 AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0\n"
+		     "RUN [\"go\", \"build\", \"-buildvcs=false\", \"-o\", \"/service\", \".\"]\n"
+		     "FROM scratch\nCOPY --from=build /service /service\nEXPOSE 9102\nCMD [\"/service\"]\n");
 	check_dockerfile("auto", "Main.java", "",
-			 HEAD "FROM eclipse-temurin:21\nWORKDIR /app\nCOPY . .\nRUN [\"javac\", "
-			      "\"Main.java\"]\nEXPOSE 9102\n"
+			 HEAD "FROM eclipse-temurin:21\nWORKDIR /app\nCOPY . .\n"
+			      "RUN [\"javac\", \"-encoding\", \"UTF-8\", \"./Main.java\"]\nEXPOSE 9102\n"
 			      "CMD [\"java\", \"-cp\", \".\", \"Main\"]\n");
 	check_dockerfile("auto", "server.py", ", \"command\": [\"python3\", \"-m\", \"a \\\"b\\\"\"]",
-			 HEAD "FROM python:3-slim\nWORKDIR /app\nCOPY . .\nEXPOSE 9102\nCMD [\"python3\", "
+			 HEAD "FROM python:3-slim\nWORKDIR /app\nCOPY . .\nENV PYTHONUNBUFFERED=1\nEXPOSE "
+			      "9102\nCMD [\"python3\", "
 			      "\"-m\", \"a \\\"b\\\"\"]\n");
 	check_dockerfile("auto", "Dockerfile", "", ""); /* the source's own wins */
 	check_dockerfile("auto", "a.c", ", \"dockerfile\": \"FROM mine\\n\"", "FROM mine\n");

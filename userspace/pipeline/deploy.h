@@ -96,6 +96,7 @@ struct recipe {
 	enum language language;
 	struct strings build, command;
 	struct buf dockerfile; /* empty: the source has its own */
+	bool from_template;    /* the Dockerfile is ours */
 };
 /* From the code in `folder`; `why` says what could not be found out. */
 int recipe_make(const struct spec *spec, int folder, bool docker, struct recipe *out, struct buf *why);

@@ -122,6 +122,10 @@ static void append_service(struct buf *out, const json_t *release, const char *c
 		buf_append_str(out, "\n    command: ");
 		append_value(out, json_object_get(release, "run"));
 	}
+	/* Process 1 gets no signal that it does not handle: a plain program would never hear SIGTERM, and be
+	 * killed when the grace is over. An image of the source's own may bring a process 1 of its own. */
+	if (json_is_true(json_object_get(release, "init")))
+		buf_append_str(out, "\n    init: true");
 	json_int_t memory_mb = json_integer_value(json_object_get(release, "memory_mb"));
 	if (memory_mb)
 		buf_printf(out, "\n    mem_limit: %lldm", (long long)memory_mb);

@@ -179,8 +179,8 @@ static json_t *describe(const struct deployment *d, const struct recipe *recipe)
 	snprintf(image, sizeof(image), "phoenix-%s:%u", d->name, d->number);
 	for (char *c = image; *c; c++)
 		*c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 32) : *c;
-	return json_pack("{s:s, s:i, s:s, s:i, s:o, s:o, s:O, s:s?, s:i, s:s, s:s, s:b, s:s, s:s, s:o}", "id",
-			 d->name, "number", (int)d->number, "kind", d->deployer->word, "port",
+	return json_pack("{s:s, s:i, s:s, s:i, s:o, s:o, s:O, s:s?, s:i, s:s, s:s, s:b, s:s, s:s, s:o, s:b}",
+			 "id", d->name, "number", (int)d->number, "kind", d->deployer->word, "port",
 			 (int)spec->service.port, "build", vector_json(&recipe->build), "command",
 			 vector_json(&recipe->command), "environment", spec->service.environment, "user",
 			 spec->deploy.user, "memory_mb", (int)spec->deploy.memory_mb, "project",
@@ -188,7 +188,8 @@ static json_t *describe(const struct deployment *d, const struct recipe *recipe)
 			 spec->deploy.service ? spec->deploy.service : d->name, "service_named",
 			 spec->deploy.service != NULL, "network",
 			 spec->deploy.network == NETWORK_BRIDGE ? "bridge" : "host", "image", image, "run",
-			 recipe->command.count ? json_null() : vector_json(&recipe->command));
+			 recipe->command.count ? json_null() : vector_json(&recipe->command), "init",
+			 recipe->from_template);
 }
 
 static int give_to_user(const struct deployment *d, int folder, struct buf *why)

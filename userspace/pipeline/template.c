@@ -38,7 +38,7 @@ static const struct language_row languages[LANGUAGE_COUNT] = {
 /* The files of each language, by their names' ends. */
 struct code {
 	struct strings files[LANGUAGE_COUNT];
-	bool has_dockerfile, has_requirements, has_lock;
+	bool has_dockerfile, has_requirements, has_lock, has_module;
 };
 
 static bool ends_with(const char *name, const char *end)
@@ -53,6 +53,7 @@ static bool look_at_file(void *context, const char *path)
 	code->has_dockerfile |= strcmp(path, "Dockerfile") == 0;
 	code->has_requirements |= strcmp(path, "requirements.txt") == 0;
 	code->has_lock |= strcmp(path, "package-lock.json") == 0;
+	code->has_module |= strcmp(path, "go.mod") == 0;
 	for (unsigned i = LANGUAGE_C; i < LANGUAGE_COUNT; i++) {
 		bool dependency = strncmp(path, "node_modules/", 13) == 0;
 		if (!dependency && ends_with(path, languages[i].suffix) &&
@@ -125,6 +126,33 @@ static void build_c(struct recipe *recipe, const struct code *code, bool is_stat
 	strings_add(&recipe->build, "-lm");
 }
 
+/* `go build` of the folder; without a go.mod it takes files only. A repository around the folder is not
+ * asked: it may be another user's, which git refuses. */
+static void build_go(struct strings *to, const struct code *code, const char *target)
+{
+	static const char *const options[] = {"go", "build", "-buildvcs=false", "-o"};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		strings_add(to, options[i]);
+	strings_add(to, target);
+	if (code->has_module)
+		strings_add(to, ".");
+	for (size_t i = 0; !code->has_module && i < code->files[LANGUAGE_GO].count; i++) {
+		const char *file = code->files[LANGUAGE_GO].items[i];
+		if (!strchr(file, '/') && !ends_with(file, "_test.go"))
+			strings_printf(to, "./%s", file);
+	}
+}
+
+/* UTF-8 as Java 18 and later have it: without it Java 17 goes by the locale, which an image may not have. */
+static void build_java(struct strings *to, const struct code *code)
+{
+	static const char *const options[] = {"javac", "-encoding", "UTF-8"};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		strings_add(to, options[i]);
+	for (size_t i = 0; i < code->files[LANGUAGE_JAVA].count; i++)
+		strings_printf(to, "./%s", code->files[LANGUAGE_JAVA].items[i]);
+}
+
 /* "Main" of "Main.java". */
 static void add_class(struct strings *to, const char *file)
 {
@@ -149,11 +177,8 @@ static int process_recipe(const struct spec *spec, const struct code *code, stru
 			strings_add(&recipe->command, "./" BINARY);
 		break;
 	case LANGUAGE_GO:
-		if (build) {
-			static const char *const argv[] = {"go", "build", "-o", BINARY, "."};
-			for (size_t i = 0; i < sizeof(argv) / sizeof(argv[0]); i++)
-				strings_add(&recipe->build, argv[i]);
-		}
+		if (build)
+			build_go(&recipe->build, code, BINARY);
 		if (run)
 			strings_add(&recipe->command, "./" BINARY);
 		break;
@@ -165,11 +190,8 @@ static int process_recipe(const struct spec *spec, const struct code *code, stru
 		}
 		break;
 	case LANGUAGE_JAVA:
-		if (build && entry) {
-			strings_add(&recipe->build, "javac");
-			for (size_t i = 0; i < code->files[LANGUAGE_JAVA].count; i++)
-				strings_printf(&recipe->build, "./%s", code->files[LANGUAGE_JAVA].items[i]);
-		}
+		if (build && entry)
+			build_java(&recipe->build, code);
 		if (run) {
 			strings_add(&recipe->command, "java");
 			strings_add(&recipe->command, "-cp");
@@ -196,7 +218,7 @@ static int dockerfile(const struct spec *spec, const struct code *code, struct r
 	enum language language = recipe->language;
 	const char *image = spec->service.image ? spec->service.image : languages[language].image,
 		   *entry = NULL;
-	struct strings command = {0};
+	struct strings command = {0}, build = {0};
 	if (language == LANGUAGE_AUTO) {
 		buf_append_str(
 			why,
@@ -218,20 +240,18 @@ static int dockerfile(const struct spec *spec, const struct code *code, struct r
 			strings_add(&command, "/" BINARY);
 		break;
 	case LANGUAGE_GO:
-		buf_printf(out,
-			   "FROM %s AS build\nWORKDIR /src\nCOPY . .\nRUN CGO_ENABLED=0 go build -o /" BINARY
-			   " .\nFROM scratch\nCOPY --from=build /" BINARY " /" BINARY "\n",
-			   image);
+		build_go(&build, code, "/" BINARY);
+		buf_printf(out, "FROM %s AS build\nWORKDIR /src\nCOPY . .\nENV CGO_ENABLED=0\nRUN ", image);
+		append_vector(out, &build);
+		buf_append_str(out, "\nFROM scratch\nCOPY --from=build /" BINARY " /" BINARY "\n");
 		if (!command.count)
 			strings_add(&command, "/" BINARY);
 		break;
 	case LANGUAGE_JAVA:
-		buf_printf(out, "FROM %s\nWORKDIR /app\nCOPY . .\nRUN [\"javac\"", image);
-		for (size_t i = 0; i < code->files[LANGUAGE_JAVA].count; i++) {
-			buf_append_str(out, ", ");
-			buf_append_json(out, slice_str(code->files[LANGUAGE_JAVA].items[i]));
-		}
-		buf_append_str(out, "]\n");
+		build_java(&build, code);
+		buf_printf(out, "FROM %s\nWORKDIR /app\nCOPY . .\nRUN ", image);
+		append_vector(out, &build);
+		buf_append_char(out, '\n');
 		if (!command.count) {
 			strings_add(&command, "java");
 			strings_add(&command, "-cp");
@@ -242,6 +262,8 @@ static int dockerfile(const struct spec *spec, const struct code *code, struct r
 	case LANGUAGE_PYTHON:
 	case LANGUAGE_NODE:
 		buf_printf(out, "FROM %s\nWORKDIR /app\nCOPY . .\n", image);
+		if (language == LANGUAGE_PYTHON) /* what it prints last is told, however it ends */
+			buf_append_str(out, "ENV PYTHONUNBUFFERED=1\n");
 		if (language == LANGUAGE_PYTHON && code->has_requirements)
 			buf_append_str(out, "RUN pip install --no-cache-dir -r requirements.txt\n");
 		if (language == LANGUAGE_NODE && code->has_lock)
@@ -258,8 +280,9 @@ static int dockerfile(const struct spec *spec, const struct code *code, struct r
 	buf_printf(out, "EXPOSE %u\nCMD ", spec->service.port);
 	append_vector(out, &command);
 	buf_append_char(out, '\n');
-	int err = command.failed || out->failed ? -ENOMEM : 0;
+	int err = command.failed || build.failed || out->failed ? -ENOMEM : 0;
 	strings_free(&command);
+	strings_free(&build);
 	return err;
 }
 
@@ -277,6 +300,7 @@ int recipe_make(const struct spec *spec, int folder, bool docker, struct recipe 
 	if (docker && spec->service.dockerfile) {
 		buf_append_str(&out->dockerfile, spec->service.dockerfile);
 	} else if (docker && !code.has_dockerfile) {
+		out->from_template = true;
 		err = dockerfile(spec, &code, out, why);
 	} else if (!docker) {
 		add_list(&out->command, &spec->service.command);
