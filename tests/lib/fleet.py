@@ -86,8 +86,8 @@ class Fleet:
             raise AssertionError(f"{error}; " + json.dumps([gw.admin.route(name) for gw in self.alive()])[:3000]) from None
 
     def decisions(self, name):
-        """What all gateways wrote down about the route, the dead ones too, by epoch."""
-        out = []
+        """What all gateways wrote down about the route, the dead ones too, by epoch; each decision once."""
+        out = {}
         for gw in self.gateways:
             for path in sorted(glob.glob(os.path.join(gw.directory, "*decisions*.jsonl*"))):
                 with open(path) as file:
@@ -97,8 +97,8 @@ class Fleet:
                         except ValueError:
                             continue  # cut by a kill
                         if record["route"] == name:
-                            out.append(record)
-        return sorted(out, key=lambda record: (record["epoch"], record["step"], record["at"]))
+                            out[record["id"]] = record
+        return sorted(out.values(), key=lambda record: (record["epoch"], record["step"], record["at"]))
 
     def check_steps(self, name, step=None, whole=True):
         """Each promotion was decided once, from the weight where the one before had ended."""

@@ -7,6 +7,8 @@
  */
 #include "test_store_support.h"
 
+#include "store/redis.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -340,5 +342,210 @@ static void each_yields_and_regains(const struct kind *kind)
 	store_close(store);
 }
 EACH_KIND(yields_and_regains)
+
+/* --- decisions of several gateways --- */
+
+static char other[320];
+
+static struct store *open_gateway(const char *path)
+{
+	struct state_config config = {.kind = STORE_REDIS,
+				      .path = (char *)path,
+				      .url = url,
+				      .prefix = (char *)"phoenix:",
+				      .timeout_ms = 5000,
+				      .refresh_ms = 100};
+	struct store_records records = {0};
+	struct store *store = NULL;
+	buf_reset(&why);
+	CHECK_MSG(store_open(&config, path, &store, &why) == 0, "%s", buf_cstr(&why));
+	CHECK_MSG(store_load(store, &records, &why) == 0, "%s", buf_cstr(&why));
+	store_records_fini(&records);
+	return store;
+}
+
+static json_t *decision(int n)
+{
+	char id[32];
+	snprintf(id, sizeof(id), "test:1-0/%d", n);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:f, s:i, s:i, s:i, s:i, s:{}}", "id", id,
+			 "on", "test:1", "route", "r", "action", "promote", "by", "arbiter", "reason", "",
+			 "at", "2026-01-02T03:04:05.678Z", "weight_old", 0.1, "weight_new", 0.2, "epoch", n,
+			 "step", n, "n", n, "mismatches", 0, "evidence");
+}
+
+static void decide(struct store *store, int n)
+{
+	json_t *record = decision(n);
+	buf_reset(&why);
+	CHECK_MSG(store_append(store, "decisions", record, &why) == 0, "%s", buf_cstr(&why));
+	json_decref(record);
+}
+
+/* Takes changes until `decided` decisions and `refused` entries that are none have come, no one else's twice.
+ */
+static void expect_news(struct store *store, size_t decided, size_t refused)
+{
+	size_t seen = 0, bad = 0;
+	for (int i = 0; i < 2000 && (seen < decided || bad < refused); i++) {
+		struct store_changes changes = {0};
+		usleep(5000);
+		store_changes(store, &changes);
+		for (size_t c = 0; c < changes.count; c++) {
+			seen += changes.items[c].news == STORE_DECIDED;
+			bad += changes.items[c].news == STORE_NO_DECISION;
+		}
+		store_changes_fini(&changes);
+	}
+	CHECK_INT(seen, decided);
+	CHECK_INT(bad, refused);
+}
+
+/* The file has the decisions `first` to `last`, each once, in this order. */
+static void check_decided(struct store *store, int first, int last)
+{
+	check_tail(store, "decisions", 5000, first, last, 0);
+}
+
+static void order_redis(const char *words)
+{
+	redisContext *link = redisConnectUnix(url + strlen("unix://"));
+	redisReply *reply = link ? redisCommand(link, words) : NULL;
+	CHECK(reply && reply->type != REDIS_REPLY_ERROR);
+	freeReplyObject(reply);
+	if (link)
+		redisFree(link);
+}
+
+/* Two gateways, a new server. */
+static void begin_two(struct store **a, struct store **b)
+{
+	begin();
+	start_server();
+	snprintf(other, sizeof(other), "%s/other.json", directory);
+	*a = open_gateway(state_path);
+	*b = open_gateway(other);
+}
+
+TEST(decisions_are_told_once)
+{
+	struct store *a, *b;
+	begin_two(&a, &b);
+	for (int n = 1; n <= 3; n++)
+		decide(a, n);
+	expect_news(b, 3, 0);
+	decide(b, 4);
+	expect_news(a, 1, 0);
+	check_decided(a, 1, 4);
+	check_decided(b, 1, 4);
+	/* More than one call takes, while one is not there. */
+	store_close(b);
+	for (int n = 5; n <= 150; n++)
+		decide(a, n);
+	b = open_gateway(other);
+	expect_news(b, 146, 0);
+	check_decided(b, 1, 150);
+	/* Redis dies with all it has: what is decided meanwhile comes later, nothing comes again. */
+	stop_server();
+	decide(a, 151);
+	start_server();
+	expect_news(b, 1, 0);
+	decide(b, 152);
+	expect_news(a, 1, 0);
+	check_decided(a, 1, 152);
+	check_decided(b, 1, 152);
+	store_close(a);
+	store_close(b);
+	stop_server();
+	end();
+}
+
+TEST(no_decision_is_refused)
+{
+	struct store *a, *b;
+	begin_two(&a, &b);
+	order_redis("XADD phoenix:decisions * record nonsense");
+	order_redis("XADD phoenix:decisions * a b");
+	order_redis("XADD phoenix:decisions * record {} a b");
+	order_redis("EVAL redis.call('XADD','phoenix:decisions','*','record',string.rep('x',9000000)) 0");
+	expect_news(b, 0, 4);
+	decide(a, 1);
+	expect_news(b, 1, 0);
+	/* No stream at all: no decision comes, the store works. */
+	order_redis("DEL phoenix:decisions");
+	order_redis("SET phoenix:decisions rubbish");
+	decide(a, 2);
+	CHECK_INT(put(a, STORE_ROUTES, "r", number(1), 0, NULL, 0), 0);
+	order_redis("DEL phoenix:decisions");
+	expect_news(b, 1, 0);
+	/* Begun anew, its entries older than the last that was read. */
+	order_redis("DEL phoenix:decisions");
+	order_redis("XADD phoenix:decisions 5-0 record nonsense");
+	expect_news(b, 0, 1);
+	check_decided(b, 1, 2);
+	store_close(a);
+	store_close(b);
+	stop_server();
+	end();
+}
+
+TEST(too_many_decisions_are_counted)
+{
+	struct store_health health;
+	begin();
+	start_server();
+	struct store *a = open_gateway(state_path);
+	decide(a, 0);
+	stop_server();
+	for (int n = 1; n <= REDIS_DECISIONS_OWN + 5; n++)
+		decide(a, n);
+	store_health(a, &health);
+	CHECK(health.decisions_dropped >= 5 && health.decisions_dropped <= 6);
+	store_close(a);
+	end();
+}
+
+static void check_parse(json_t *record, const char *complaint)
+{
+	char *text = json_dumps(record, JSON_ENCODE_ANY);
+	buf_reset(&why);
+	json_t *read = redis_decision_parse(slice_str(text), &why);
+	CHECK_MSG((read == NULL) == (complaint != NULL), "%s: %s", text, buf_cstr(&why));
+	CHECK_MSG(!complaint || strstr(buf_cstr(&why), complaint), "%s: %s", text, buf_cstr(&why));
+	json_decref(read);
+	json_decref(record);
+	free(text);
+}
+
+TEST(decisions_are_read)
+{
+	static const char *const members[] = {"id",	"on", "route",	    "action",	  "by",
+					      "reason", "at", "weight_old", "weight_new", "epoch",
+					      "step",	"n",  "mismatches", "evidence"};
+	check_parse(decision(1), NULL);
+	check_parse(json_array(), "no JSON object");
+	check_parse(json_null(), "no JSON object");
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+		json_t *record = decision(1);
+		json_object_del(record, members[i]);
+		check_parse(record, members[i]);
+		record = decision(1);
+		json_object_set_new(record, members[i], json_array());
+		check_parse(record, members[i]);
+	}
+	static const struct {
+		const char *member, *json;
+	} wrong[] = {{"weight_old", "1.5"}, {"weight_new", "-0.1"},  {"epoch", "-1"},
+		     {"n", "1.5"},	    {"at", "\"yesterday\""}, {"at", "\"2026-13-02T03:04:05Z\""},
+		     {"id", "\"\""},	    {"id", "\"a\\u0000b\""}};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		json_t *record = decision(1);
+		json_object_set_new(record, wrong[i].member,
+				    json_loads(wrong[i].json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL));
+		check_parse(record, wrong[i].member);
+	}
+	check_parse(json_pack("{s:o}", "id", json_stringn(directory, 0)), "id");
+	buf_fini(&why);
+}
 
 UNIT_MAIN

@@ -72,6 +72,8 @@ static int parts_init(struct control *control, const struct control_options *opt
 	engine->store = control->store;
 	engine->trouble = control->share.trouble;
 	control->share.redefined = json_object();
+	engine->instance = control->instance;
+	engine->member = control->fleet.member;
 	engine->others = fleet_others;
 	engine->others_context = control;
 	return 0;

@@ -16,8 +16,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define DIRTY_AT_ONCE 256
-#define TOP_POINTERS  5
+#define DIRTY_AT_ONCE	 256
+#define TOP_POINTERS	 5
+#define DECISION_ID_SIZE 128 /* a member's name and a number */
 
 struct moment moment_now(void)
 {
@@ -52,7 +53,13 @@ static void tell_hooks(struct engine *engine, const struct route *route, const s
 static void write_ledger(struct engine *engine, struct route *route, const struct move *move,
 			 const struct evidence *evidence, uint32_t old_bp, json_t *top, struct moment now)
 {
+	bool held = strcmp(move->action, "hold") == 0;
+	char id[DECISION_ID_SIZE] = "";
+	if (!held && engine->member && engine->member[0])
+		snprintf(id, sizeof(id), "%s/%" PRIu64, engine->member, ++engine->decided);
 	struct ledger_entry entry = {
+		.id = id,
+		.on = engine->instance,
 		.action = move->action,
 		.route = route_config_of(route)->id,
 		.by = move->by,
@@ -70,7 +77,7 @@ static void write_ledger(struct engine *engine, struct route *route, const struc
 	};
 	json_t *record = ledger_record(&entry);
 	/* Holds repeat at every turn of the evidence: they are kept in memory only. */
-	if (record && engine->store && strcmp(move->action, "hold") != 0) {
+	if (record && engine->store && !held) {
 		struct buf why = {0};
 		if (store_append(engine->store, "decisions", record, &why))
 			log_warn("ledger", "%s", buf_cstr(&why));

@@ -49,6 +49,9 @@ struct engine {
 	/* Counters of the data path, summed; a function, so that tests can tell it what was seen. */
 	void (*route_stats)(void *context, uint32_t slot, struct gateway_route_stats *out);
 	void *context;
+	const char *instance, *member; /* this gateway, this process of it; "" or NULL: nobody else reads
+					* what it decided */
+	uint64_t decided;	       /* so far */
 	struct list active;
 };
 

@@ -85,6 +85,8 @@
 	  "Records in the store that could not be used.")                                                    \
 	X(STORE_RESTORED, "store_restored_records_total", "counter",                                         \
 	  "Records that the store had lost, written back.")                                                  \
+	X(STORE_DECISIONS_LOST, "store_decisions_dropped_total", "counter",                                  \
+	  "Decisions that the other gateways were never told: too many waited for Redis.")                   \
 	X(STORE_UNSAVED, "store_unsaved", "gauge", "1 while something acts that is not stored yet.")         \
 	X(STORE_WRITES, "store_writes_total", "counter", "Writes to a shared store that were answered.")     \
 	X(STORE_WRITE_TIME, "store_write_seconds_total", "counter",                                          \

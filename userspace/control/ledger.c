@@ -46,5 +46,9 @@ json_t *ledger_record(const struct ledger_entry *e)
 	json_object_update(json, figures);
 	json_decref(figures);
 	json_object_set_new(json, "evidence", evidence);
+	if (e->on)
+		json_object_set_new(json, "on", json_text(slice_str(e->on)));
+	if (e->id && e->id[0])
+		json_object_set_new(json, "id", json_text(slice_str(e->id)));
 	return json;
 }

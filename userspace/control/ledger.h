@@ -13,6 +13,8 @@
 
 struct ledger_entry {
 	const char *action; /* "promote", "rollback", "complete", "hold", "manual", "pause", … */
+	const char *id;	    /* no other decision of any gateway has it; NULL or "": it has none */
+	const char *on;	    /* which gateway decided; may be NULL */
 	const char *route, *by, *reason;
 	uint32_t weight_old_bp, weight_new_bp, epoch, step;
 	uint64_t wall_ns;

@@ -321,6 +321,13 @@ static void take_one(struct control *control, const struct store_change *change)
 		buf_fini(&text);
 		break;
 	}
+	case STORE_DECIDED:
+		break; /* told to its route when all routes are known: take_decisions() */
+	case STORE_NO_DECISION:
+		control->share.refused++;
+		events_emit(&control->events, EVENT_WARN, "config", NULL, NULL,
+			    "an entry of the decisions in the store was refused: %s", change->text);
+		break;
 	case STORE_UP:
 		up(control, change);
 		break;
@@ -357,6 +364,19 @@ static void take_definitions(struct control *control)
 	json_decref(ids);
 }
 
+static void take_decisions(struct control *control, const struct store_changes *changes)
+{
+	for (size_t i = 0; i < changes->count; i++) {
+		json_t *record = changes->items[i].value;
+		if (changes->items[i].news != STORE_DECIDED)
+			continue;
+		struct route *route =
+			registry_find(&control->registry, slice_str(json_get_str(record, "route")));
+		if (route)
+			journal_add(&route->ledger, json_incref(record));
+	}
+}
+
 void share_take(struct control *control)
 {
 	struct store_changes changes;
@@ -365,9 +385,10 @@ void share_take(struct control *control)
 	store_changes(control->store, &changes);
 	for (size_t i = 0; i < changes.count; i++)
 		take_one(control, &changes.items[i]);
-	store_changes_fini(&changes);
 	take_news(control);
 	take_definitions(control);
+	take_decisions(control, &changes);
+	store_changes_fini(&changes);
 	tell_written_back(control);
 }
 
@@ -430,6 +451,7 @@ json_t *share_view(struct control *control)
 	json_object_set_new(json, "reconnects", json_integer((json_int_t)health.reconnects));
 	json_object_set_new(json, "conflicts", json_integer((json_int_t)health.conflicts));
 	json_object_set_new(json, "refused_records", json_integer((json_int_t)control->share.refused));
+	json_object_set_new(json, "decisions_dropped", json_integer((json_int_t)health.decisions_dropped));
 	json_object_set_new(json, "last_write_ms",
 			    health.requests ? json_ms((double)health.last_ns / 1e6) : json_null());
 	return json;
@@ -447,6 +469,7 @@ void share_metrics(struct control *control, struct exposition *e)
 	expose(e, METRIC_STORE_CONFLICTS, "", "", health.conflicts);
 	expose(e, METRIC_STORE_REFUSED, "", "", control->share.refused);
 	expose(e, METRIC_STORE_RESTORED, "", "", health.lost);
+	expose(e, METRIC_STORE_DECISIONS_LOST, "", "", health.decisions_dropped);
 	expose(e, METRIC_STORE_UNSAVED, "", "", control->state.unsaved);
 	expose(e, METRIC_STORE_WRITES, "", "", health.requests);
 	expose_real(e, METRIC_STORE_WRITE_TIME, "", "", (double)health.latency_ns / 1e9);

@@ -55,6 +55,7 @@ static void decision_row(struct table *table, const json_t *decision, size_t ind
 	figure_cell(table, field_number(decision, "wilson_lower") * 100, "%");
 	figure_cell(table, field_number(decision, "llr"), "");
 	table_cell(table, TINT_NONE, "%s", field_text(decision, "by", "?"));
+	table_cell(table, TINT_DIM, "%s", field_text(decision, "on", "-"));
 	table_cell(table, TINT_NONE, "%s", field_text(decision, "reason", ""));
 	buf_fini(&weight);
 }
@@ -70,8 +71,9 @@ int run_decisions(struct ctl *ctl, const struct ctl_line *line)
 						{"AT LEAST", true},
 						{"LIKELIHOOD", true},
 						{"BY", false},
+						{"ON", false},
 						{"REASON", false}},
-					       9,
+					       10,
 					       4,
 					       decision_row,
 					       "nothing was decided yet"};

@@ -46,6 +46,8 @@ struct store {
 int store_file_open(const char *path, struct store **out, struct buf *why);
 /* Writes the tree in the place of all that is there, whatever that is. */
 int store_file_replace(struct store *store, const json_t *tree, uint64_t epoch, struct buf *why);
+/* Several records (an array) with one write. As store_append(). */
+int store_file_append_all(struct store *store, const char *name, const json_t *records, struct buf *why);
 int store_redis_open(const struct state_config *config, const char *instance, struct store **out,
 		     struct buf *why);
 int store_memory_open(struct store **out, struct buf *why);

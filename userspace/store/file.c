@@ -352,6 +352,15 @@ static int file_append(struct store *store, const char *name, const json_t *reco
 	return ledger ? ledger_append(file_of(store), ledger, record, why) : -ENOSPC;
 }
 
+int store_file_append_all(struct store *store, const char *name, const json_t *records, struct buf *why)
+{
+	if (store->yielded) {
+		buf_append_str(why, "another process has the state file");
+		return -EROFS;
+	}
+	return file_append(store, name, records, why);
+}
+
 static int file_read_tail(struct store *store, const char *name, size_t max, json_t **records,
 			  size_t *unreadable, struct buf *why)
 {

@@ -92,11 +92,28 @@ static int dump_line(const char *data, size_t len, void *buf)
 	return ((struct buf *)buf)->failed ? -1 : 0;
 }
 
+/* A record, or each of an array of them, is a line. */
+static int dump_lines(const json_t *record, struct buf *out)
+{
+	json_t *one;
+	size_t i;
+	if (!json_is_array(record)) {
+		int err = json_dump_callback(record, dump_line, out, JSON_COMPACT);
+		buf_append_char(out, '\n');
+		return err;
+	}
+	json_array_foreach(record, i, one)
+	{
+		if (dump_lines(one, out))
+			return -1;
+	}
+	return 0;
+}
+
 int ledger_append(struct file_store *file, struct ledger *ledger, const json_t *record, struct buf *why)
 {
-	struct buf line = {.max = STORE_RECORD_BYTES_MAX};
-	int err = json_dump_callback(record, dump_line, &line, JSON_COMPACT) ? -E2BIG : 0;
-	buf_append_char(&line, '\n');
+	struct buf line = {.max = json_is_array(record) ? STORE_LEDGER_BYTES_MAX : STORE_RECORD_BYTES_MAX};
+	int err = dump_lines(record, &line) ? -E2BIG : 0;
 	if (err || line.failed) {
 		buf_printf(why, "a record of the ledger %s is larger than %u bytes", ledger->name,
 			   STORE_RECORD_BYTES_MAX);

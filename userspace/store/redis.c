@@ -393,6 +393,7 @@ static void redis_changes(struct store *store, struct store_changes *out)
 		redis->job_count--;
 	}
 	pthread_mutex_unlock(&redis->lock);
+	redis_decisions_take(redis, out);
 	for (size_t i = 0; i < out->count; i++) {
 		const struct store_change *change = &out->items[i];
 		if (change->news != STORE_CHANGED || !change->epoch)
@@ -460,7 +461,12 @@ static void redis_tick(struct store *store)
 
 static int redis_append(struct store *store, const char *name, const json_t *record, struct buf *why)
 {
-	return store_append(cast(store)->local, name, record, why);
+	struct redis_store *redis = cast(store);
+	int err = store_append(redis->local, name, record, why);
+	/* Also when the disk is full: the others have one. */
+	if (strcmp(name, "decisions") == 0)
+		redis_decisions_share(redis, record);
+	return err;
 }
 
 static int redis_read_tail(struct store *store, const char *name, size_t max, json_t **records,
@@ -479,7 +485,8 @@ static void redis_yield(struct store *store)
 
 static int redis_regain(struct store *store, struct buf *why)
 {
-	return store_regain(cast(store)->local, why);
+	int err = store_regain(cast(store)->local, why);
+	return err ? err : redis_decisions_known(cast(store), why);
 }
 
 /* The configuration may be read anew while the store lives: it has texts of its own. */
@@ -531,6 +538,7 @@ static void redis_close(struct store *store)
 	store_close(redis->local);
 	json_decref(redis->tree);
 	json_decref(redis->seen);
+	redis_decisions_fini(redis);
 	store_records_fini(&redis->restore);
 	redis_target_fini(&redis->target);
 	free_config(&redis->config);
@@ -580,13 +588,17 @@ int store_redis_open(const struct state_config *config, const char *instance, st
 	redis->changes_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	redis->tree = tree_create();
 	redis->seen = json_object();
+	redis->decisions.ids = json_object();
 	int err = copy_config(redis, config);
-	if (!err && (redis->wake_fd < 0 || redis->changes_fd < 0 || !redis->tree || !redis->seen))
+	if (!err && (redis->wake_fd < 0 || redis->changes_fd < 0 || !redis->tree || !redis->seen ||
+		     !redis->decisions.ids))
 		err = -ENOMEM;
 	if (!err)
 		err = redis_target_init(&redis->target, &redis->config, redis->name, why);
 	if (!err)
 		err = store_file_open(config->path, &redis->local, why);
+	if (!err)
+		err = redis_decisions_known(redis, why);
 	if (err)
 		redis_close(&redis->store);
 	else

@@ -6,6 +6,7 @@
  *   redis_thread.c  the thread that keeps the connections, follows changes and writes back what was lost
  *   redis_link.c    one connection: URL, sentinels, log-in, calls with a deadline
  *   redis_record.c  records as keys and hash fields, and back
+ *   redis_decisions.c  the ledger of decisions, shared
  *   redis_script.c  the Lua scripts
  */
 #ifndef PHOENIX_STORE_REDIS_H
@@ -61,7 +62,9 @@ void redis_complain(const redisContext *link, int err, const redisReply *reply, 
 #define REDIS_SCRIPTS(X)                                                                                     \
 	X(READ)	   /* records as they are, but none that is too large */                                     \
 	X(WRITE)   /* compare and set, all or none */                                                        \
-	X(RESTORE) /* what is older there, or missing, is replaced */
+	X(RESTORE) /* what is older there, or missing, is replaced */                                        \
+	X(DECIDE)  /* appends decisions */                                                                   \
+	X(DECIDED) /* decisions after a place in the stream */
 
 enum redis_script {
 #define X(name) REDIS_##name,
@@ -137,6 +140,26 @@ struct redis_store *redis_of(struct store *store);
 void redis_submit(struct redis_store *redis, struct redis_job *job);
 const char *redis_prefix(const struct redis_store *redis);
 
+#define REDIS_DECISIONS_OWN	 256 /* decisions of ours that are kept until Redis is sure to have them */
+#define REDIS_DECISION_ID_MAX	 160
+#define REDIS_DECISION_BYTES_MAX 65536
+
+struct redis_own {
+	char id[REDIS_DECISION_ID_MAX + 1];
+	char *text;
+	bool there; /* in the stream, as far as this connection has seen */
+};
+struct redis_decisions {
+	json_t *ids; /* the control thread's: what is in the file already */
+	/* Under the store's lock: ours, oldest first. */
+	struct redis_own own[REDIS_DECISIONS_OWN];
+	size_t own_count;
+	/* The thread's own. */
+	char position[48];
+	bool look;	   /* there may be entries after it */
+	uint64_t again_ns; /* Redis refused; not before */
+};
+
 struct redis_store {
 	struct store store;
 	struct state_config config; /* strings borrowed from the configuration's copy */
@@ -166,6 +189,7 @@ struct redis_store {
 
 	/* The thread's own. */
 	redisContext *reader, *listener;
+	struct redis_decisions decisions;
 	json_t *seen; /* digest of what was read last, by key */
 	uint32_t backoff_ms;
 	uint64_t next_read_ns;
@@ -174,6 +198,9 @@ struct redis_store {
 int redis_thread_start(struct redis_store *redis);
 void redis_thread_stop(struct redis_store *redis);
 void redis_wake(int fd);
+uint64_t redis_deadline(const struct redis_store *redis); /* of a call that begins now */
+/* The thread's: hands it to the control thread. Takes what the change owns. */
+void redis_tell(struct redis_store *redis, struct store_change change);
 /* Under the lock. */
 void redis_note_down(struct redis_store *redis, const char *sentence);
 /*
@@ -182,5 +209,21 @@ void redis_note_down(struct redis_store *redis, const char *sentence);
  */
 int redis_read_all(const struct redis_store *redis, redisContext *link,
 		   int (*each)(void *context, const struct redis_item *item), void *context, struct buf *why);
+
+/* --- redis_decisions.c -----------------------------------------------------------------------------------
+ */
+
+/* The control thread's: learns which decisions the file has. 0 or -errno with `why`. */
+int redis_decisions_known(struct redis_store *redis, struct buf *why);
+/* A decision of ours, in the file by now: the thread tells the others. Too many that wait are counted. */
+void redis_decisions_share(struct redis_store *redis, const json_t *record);
+/* Takes out of the changes what is known already; the rest goes into the file. */
+void redis_decisions_take(struct redis_store *redis, struct store_changes *changes);
+/* The thread's: there is a new connection; a turn with it (0, or -errno with `why` when it broke). */
+void redis_decisions_connected(struct redis_store *redis);
+int redis_decisions_turn(struct redis_store *redis, struct buf *why);
+void redis_decisions_fini(struct redis_store *redis);
+/* A new reference; NULL with the rest of a sentence when the text is no decision. Pure. */
+json_t *redis_decision_parse(struct slice text, struct buf *why);
 
 #endif

@@ -102,8 +102,36 @@ static const char restore_text[] =
 	"redis.call('SET', KEYS[1], string.format('%.0f', highest))\n"
 	"return count\n";
 
+/* KEYS: stream. ARGV: entries that it keeps, channel, records. */
+static const char decide_text[] =
+	"for i = 3, #ARGV do\n"
+	"  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'record', ARGV[i])\n"
+	"end\n"
+	"redis.call('PUBLISH', ARGV[2], 'decisions')\n"
+	"return #ARGV - 2\n";
+
+/* KEYS: stream. ARGV: place in it, entries at most, bytes of one. Each with its id, and its fields unless
+ * they are too large; a string when the stream does not go as far as the place. */
+static const char decided_text[] =
+	"if redis.call('EXISTS', KEYS[1]) == 0 then return {} end\n"
+	"local found = redis.call('XREAD', 'COUNT', ARGV[2], 'STREAMS', KEYS[1], ARGV[1])\n"
+	"if not found then\n"
+	"  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1')\n"
+	"  if #last > 0 and last[1][1] ~= ARGV[1] then return {'again'} end\n"
+	"  return {}\n"
+	"end\n"
+	"local out = {}\n"
+	"for i, entry in ipairs(found[1][2]) do\n"
+	"  local bytes = 0\n"
+	"  for _, word in ipairs(entry[2]) do bytes = bytes + #word end\n"
+	"  if bytes > tonumber(ARGV[3]) or #entry[2] > 32 then out[i] = {entry[1]} else out[i] = entry end\n"
+	"end\n"
+	"return out\n";
+
 static const char *const texts[] = {
-	[REDIS_READ] = read_text, [REDIS_WRITE] = write_text, [REDIS_RESTORE] = restore_text};
+	[REDIS_READ] = read_text,     [REDIS_WRITE] = write_text,     [REDIS_RESTORE] = restore_text,
+	[REDIS_DECIDE] = decide_text, [REDIS_DECIDED] = decided_text,
+};
 
 /* Digests as the server told them; the same for all servers. Written once, under the lock. */
 static char digests[REDIS_SCRIPT_COUNT][41];

@@ -34,7 +34,7 @@ void redis_wake(int fd)
 		return; /* full: it is readable already */
 }
 
-static uint64_t deadline_of(const struct redis_store *redis)
+uint64_t redis_deadline(const struct redis_store *redis)
 {
 	return clock_now_ns() + redis->config.timeout_ms * NS_PER_MS;
 }
@@ -42,11 +42,11 @@ static uint64_t deadline_of(const struct redis_store *redis)
 /* --- telling the control thread --------------------------------------------------------------------------
  */
 
-static void tell(struct redis_store *redis, struct store_change change)
+void redis_tell(struct redis_store *redis, struct store_change change)
 {
 	pthread_mutex_lock(&redis->lock);
 	if (store_changes_add(&redis->changes, change))
-		log_error("state", "no memory for a change in Redis; it is read again later");
+		log_error("state", "no memory for a change in Redis");
 	pthread_mutex_unlock(&redis->lock);
 	redis_wake(redis->changes_fd);
 }
@@ -84,7 +84,7 @@ static void tell_item(struct redis_store *redis, const struct redis_item *item)
 		change.text = strdup(item->complaint);
 		break;
 	}
-	tell(redis, change);
+	redis_tell(redis, change);
 }
 
 /* --- reading ---------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ static int read_keys(const struct redis_store *redis, redisContext *link, struct
 		redis_words_add(&words, key.data, key.len);
 	}
 	redis_words_number(&words, STORE_RECORD_BYTES_MAX);
-	int err = redis_script_run(link, REDIS_READ, &words, deadline_of(redis), &reply);
+	int err = redis_script_run(link, REDIS_READ, &words, redis_deadline(redis), &reply);
 	if (!err && (reply->type != REDIS_REPLY_ARRAY || reply->elements != count))
 		err = -EACCES;
 	if (err)
@@ -168,7 +168,7 @@ static int scan_some(struct scan *scan, char cursor[24], struct buf *why)
 	snprintf(pattern, sizeof(pattern), "%s*", scan->redis->config.prefix);
 	const char *words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", "1000"};
 	redisReply *reply = NULL;
-	int err = redis_call(scan->link, deadline_of(scan->redis), 6, words, NULL, &reply);
+	int err = redis_call(scan->link, redis_deadline(scan->redis), 6, words, NULL, &reply);
 	if (err || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || !reply->element[0]->str ||
 	    reply->element[1]->type != REDIS_REPLY_ARRAY) {
 		redis_complain(scan->link, err, reply, why);
@@ -300,6 +300,8 @@ static int listen_some(struct redis_store *redis, struct buf *why)
 		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 && reply->element[2]->str &&
 		    reply->element[2]->len < STORE_ID_MAX + 32 && json_object_size(keys) < KEYS_MAX)
 			json_object_set_new(keys, reply->element[2]->str, json_true());
+		if (json_object_get(keys, "decisions"))
+			redis->decisions.look = true;
 		freeReplyObject(reply);
 	}
 	if (err)
@@ -316,7 +318,7 @@ static int subscribe(struct redis_store *redis, struct buf *why)
 	snprintf(channel, sizeof(channel), "%schanges", redis->config.prefix);
 	const char *words[] = {"SUBSCRIBE", channel};
 	redisReply *reply = NULL;
-	int err = redis_call(redis->listener, deadline_of(redis), 2, words, NULL, &reply);
+	int err = redis_call(redis->listener, redis_deadline(redis), 2, words, NULL, &reply);
 	if (err || reply->type != REDIS_REPLY_ARRAY) {
 		redis_complain(redis->listener, err, reply, why);
 		err = err ? err : -EACCES;
@@ -350,7 +352,7 @@ static int probe(struct redis_store *redis, struct buf *why)
 	snprintf(key, sizeof(key), "%sprobe", redis->config.prefix);
 	const char *words[] = {"SET", key, redis->name, "PX", PROBE_MS};
 	redisReply *reply = NULL;
-	int err = redis_call(redis->reader, deadline_of(redis), 5, words, NULL, &reply);
+	int err = redis_call(redis->reader, redis_deadline(redis), 5, words, NULL, &reply);
 	if (err || reply->type != REDIS_REPLY_STATUS) {
 		redis_complain(redis->reader, err, reply, why);
 		err = err ? err : -EACCES;
@@ -364,7 +366,7 @@ static int read_clock(struct redis_store *redis, struct buf *why)
 {
 	const char *words[] = {"TIME"};
 	redisReply *reply = NULL;
-	int err = redis_call(redis->reader, deadline_of(redis), 1, words, NULL, &reply);
+	int err = redis_call(redis->reader, redis_deadline(redis), 1, words, NULL, &reply);
 	if (!err && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[0]->str &&
 	    reply->element[1]->str) {
 		int64_t there = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
@@ -404,20 +406,21 @@ static void note_up(struct redis_store *redis, redisContext *writer)
 static int bring_up(struct redis_store *redis, struct buf *why)
 {
 	redisContext *writer = NULL;
-	int err = redis_connect(&redis->target, true, deadline_of(redis), &redis->reader, why);
+	int err = redis_connect(&redis->target, true, redis_deadline(redis), &redis->reader, why);
 	if (!err)
 		err = probe(redis, why);
 	if (!err)
 		err = read_clock(redis, why);
 	if (!err)
-		err = redis_connect(&redis->target, false, deadline_of(redis), &redis->listener, why);
+		err = redis_connect(&redis->target, false, redis_deadline(redis), &redis->listener, why);
 	if (!err)
 		err = subscribe(redis, why);
 	if (!err)
-		err = redis_connect(&redis->target, true, deadline_of(redis), &writer, why);
+		err = redis_connect(&redis->target, true, redis_deadline(redis), &writer, why);
 	if (!err) {
-		tell(redis, (struct store_change){.news = STORE_SYNC});
+		redis_tell(redis, (struct store_change){.news = STORE_SYNC});
 		json_object_clear(redis->seen);
+		redis_decisions_connected(redis);
 		err = read_round(redis, why);
 	}
 	if (!err)
@@ -445,7 +448,7 @@ static int run_jobs(struct redis_store *redis, bool up)
 		if (!link)
 			return broken;
 		struct redis_job *job = container_of(link, struct redis_job, link);
-		job->err = up && !broken ? job->run(job, redis->reader, deadline_of(redis)) : -ENOTCONN;
+		job->err = up && !broken ? job->run(job, redis->reader, redis_deadline(redis)) : -ENOTCONN;
 		if (is_broken(job->err))
 			broken = job->err;
 		pthread_mutex_lock(&redis->lock);
@@ -483,7 +486,7 @@ static int restore_some(struct redis_store *redis, const struct store_record *re
 		words.failed |= fields.failed;
 		redis_words_fini(&fields);
 	}
-	int err = redis_script_run(redis->reader, REDIS_RESTORE, &words, deadline_of(redis), &reply);
+	int err = redis_script_run(redis->reader, REDIS_RESTORE, &words, redis_deadline(redis), &reply);
 	if (!err && reply->type == REDIS_REPLY_INTEGER) {
 		pthread_mutex_lock(&redis->lock);
 		redis->health.lost += (uint64_t)reply->integer;
@@ -547,7 +550,11 @@ static int turn(struct redis_store *redis, struct buf *why)
 		redis_complain(redis->reader, err, NULL, why);
 	if (!err)
 		err = restore(redis, why);
+	if (!err)
+		err = redis_decisions_turn(redis, why);
 	if (!err && clock_now_ns() >= redis->next_read_ns) {
+		redis->decisions.look = true;
+		redis_wake(redis->wake_fd);
 		err = probe(redis, why);
 		if (!err)
 			err = read_round(redis, why);
@@ -583,6 +590,9 @@ static void *run(void *context)
 			pause_for(redis, redis->backoff_ms);
 		}
 	}
+	/* What was decided last, for the others. */
+	if (up && !redis->decisions.look)
+		redis_decisions_turn(redis, &why);
 	hang_up(redis);
 	run_jobs(redis, false);
 	buf_fini(&why);

@@ -124,9 +124,20 @@ uint64_t store_epoch(const struct store *store);
  *here, or 0: then it was changed by hand. It may even be older: then the store has lost something. GONE the
  *record is not there any more, though nobody deleted it REFUSED   it cannot be read; text is the rest of a
  *sentence that begins with the place SYNC      the store is reached again: CHANGED follows for every record
- *that it has, then UP UP, DOWN  text says what
+ *that it has, then UP UP, DOWN  text says what DECIDED   another gateway decided: value is a record of the
+ *ledger "decisions", in this gateway's file by now; never told twice NO_DECISION  an entry there is none;
+ *text says which and why
  */
-enum store_news { STORE_CHANGED, STORE_GONE, STORE_REFUSED, STORE_SYNC, STORE_UP, STORE_DOWN };
+enum store_news {
+	STORE_DECIDED,
+	STORE_NO_DECISION,
+	STORE_CHANGED,
+	STORE_GONE,
+	STORE_REFUSED,
+	STORE_SYNC,
+	STORE_UP,
+	STORE_DOWN
+};
 struct store_change {
 	enum store_news news;
 	enum store_section section;
@@ -164,9 +175,10 @@ struct store_health {
 	char address[128];	/* where it is now; "" when unknown */
 	uint64_t since_wall_ns; /* reachable or not since then */
 	uint64_t reconnects, conflicts, failures, lost;
-	uint64_t requests;   /* writes that were answered */
-	uint64_t latency_ns; /* sum over these */
-	uint64_t last_ns;    /* of the last one */
+	uint64_t decisions_dropped; /* that the other gateways were never told */
+	uint64_t requests;	    /* writes that were answered */
+	uint64_t latency_ns;	    /* sum over these */
+	uint64_t last_ns;	    /* of the last one */
 	uint64_t worst_ns;
 };
 void store_health(struct store *store, struct store_health *out);

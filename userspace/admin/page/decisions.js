@@ -60,6 +60,7 @@ function evidence(d) {
           ),
         )
       : null,
+    fact("decided on", d.on),
     fact("policy · step · epoch", `${d.policy || "–"} · ${count(d.step)} · ${count(d.epoch)}`),
   );
 }
