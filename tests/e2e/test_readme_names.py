@@ -126,12 +126,12 @@ def test_configuration_keys(env):
             yield from keys(value, prefix + name + ".")
     known = set(keys(schema)) | {name.removeprefix("routes.") for name in keys(schema)}
     sections = {name.split(".")[0] for name in known if "." in name}
-    spec = {"deploy.kind", "deploy.user", "traffic.generate", "service.port", "service.source", "deadline.healthy_ms", "deadline.mirror_ms",
+    spec = {"deploy.kind", "deploy.user", "deploy.network", "traffic.generate", "service.port", "service.source", "deadline.healthy_ms", "deadline.mirror_ms",
             "traffic.runner"}
     complain([f"{readme}: {name}" for readme, text in env.readmes.items() for span in code(text)
               for name in re.findall(r"^([a-z_]+(?:\.[a-z_]+)+)(?=$|[:=, ])", span)
               if name.split(".")[0] in sections | {"deploy", "deadline"} and name not in known and name not in spec and
-              not re.search(r"\.(c|h|jsonl?|yaml|py|md|sh|js|mjs|html|css|conf|service)$", name)])
+              not re.search(r"\.(c|h|jsonl?|evidence|yaml|py|md|sh|js|mjs|html|css|conf|service)$", name)])
     for name in spec:
         check(f'"{name.split(".")[1]}"' in env.sources, f"{name} is no key of a spec")
 
