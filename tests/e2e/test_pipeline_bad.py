@@ -287,7 +287,7 @@ def test_disk_gets_full_before_the_deploy_stage(env):
     finally:
         if rig:
             rig.stop()
-        run("umount", folder)
+        run("umount", "-l", folder)  # a service that was just killed may still be in it
 
 
 @timeout(60)
@@ -320,4 +320,4 @@ def test_full_disk(env):
     finally:
         if rig:
             rig.stop()
-        run("umount", folder)
+        run("umount", "-l", folder)  # a service that was just killed may still be in it
