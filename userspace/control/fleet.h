@@ -3,10 +3,9 @@
  * fleet: this gateway among others that share its store: who decides, and on what.
  *
  * One of them leads, by a lease (store/fleet.h): its arbiter decides for all, on the sum of what all have
- * seen (tally.h), and its pipeline works. The others publish what they see and follow what it writes. A
- * gateway that cannot reach Redis is cut off: it goes on with the weights it has, promotes nothing, and rolls
- * back by itself when its own evidence says so. With the stores "file" and "memory" there is no fleet: a
- * gateway decides for itself.
+ * seen (tally.h). The others publish what they see and follow what it writes. A gateway that cannot reach
+ * Redis is cut off: it goes on with the weights it has, promotes nothing, and rolls back by itself when its
+ * own evidence says so. With the stores "file" and "memory" there is no fleet: a gateway decides for itself.
  */
 #ifndef PHOENIX_CONTROL_FLEET_H
 #define PHOENIX_CONTROL_FLEET_H

@@ -132,6 +132,7 @@ static void pipeline_forget(struct pipeline *pipeline, struct rollout *r)
 	text_copy(id, sizeof(id), slice_str(r->id));
 	list_remove(&r->link);
 	pipeline->count--;
+	rollout_disclaim(r);
 	rollout_destroy(r);
 	int fd = files_open_folder(pipeline->directory, false, &why);
 	if (fd >= 0) {
@@ -272,6 +273,7 @@ void pipeline_tick(struct pipeline *pipeline, struct moment now, bool let_go)
 	}
 	if (!pipeline->loaded)
 		take_up(pipeline);
+	pipeline_share(pipeline, now);
 	struct list *link = pipeline->rollouts.next;
 	while (link != &pipeline->rollouts) {
 		struct rollout *r = container_of(link, struct rollout, link);
@@ -308,6 +310,9 @@ static int may_begin(struct pipeline *pipeline, const struct spec *spec, struct 
 			   stage_word(old->stage));
 		return -EBUSY;
 	}
+	int err = pipeline_may_claim(pipeline, spec, why);
+	if (err)
+		return err;
 	if (route_weight_bp(own)) {
 		buf_printf(why, "the route %s sends ", spec->id);
 		append_percent(why, route_weight_bp(own));
@@ -368,11 +373,17 @@ static int begin(struct pipeline *pipeline, struct rollout *r, bool deploy_only,
 	r->cases = NULL;
 	snprintf(log_path, sizeof(log_path), "%s/log.txt", r->work);
 	r->stage = STAGE_VERIFY;
-	int err = rollout_save_spec(r, why);
-	if (!err)
-		err = rollout_save(r, why);
+	r->stage_wall_ns = now.wall_ns;
+	int err = rollout_claim(r, why);
 	if (err)
 		return err;
+	err = rollout_save_spec(r, why);
+	if (!err)
+		err = rollout_save(r, why);
+	if (err) {
+		rollout_disclaim(r);
+		return err;
+	}
 	unlink(log_path);
 	r->first = r->count = 0; /* as log.txt: who follows this attempt is not told of the one before */
 	rollout_say(r, "attempt %u, begun by %s", r->number, who);
@@ -431,7 +442,9 @@ int pipeline_submit(struct pipeline *pipeline, struct spec *spec, bool deploy_on
 int pipeline_retry(struct pipeline *pipeline, const char *id, const char *who, struct buf *why)
 {
 	struct rollout *r = rollout_find(pipeline, id);
-	if (!r || r->stage != STAGE_ROLLED_BACK)
+	if (!r)
+		return pipeline_retry_foreign(pipeline, id, why);
+	if (r->stage != STAGE_ROLLED_BACK)
 		return -ENOENT;
 	int err = may_begin(pipeline, r->spec, why);
 	return err ? err : begin(pipeline, r, r->deploy_only, who, why);
@@ -441,7 +454,7 @@ int pipeline_delete(struct pipeline *pipeline, const char *id, const char *who, 
 {
 	struct rollout *r = rollout_find(pipeline, id);
 	if (!r)
-		return -ENOENT;
+		return pipeline_delete_foreign(pipeline, id, who, why);
 	struct route *route = rollout_route(r);
 	if (r->stage == STAGE_COMPLETE && route_weight_bp(route)) {
 		buf_printf(why, "the service of %s answers users; roll the route back first", id);

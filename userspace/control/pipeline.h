@@ -27,6 +27,7 @@
 #define PIPELINE_ACTIVE_MAX	8 /* between verify and complete */
 #define PIPELINE_LINES_MAX	400
 #define PIPELINE_BRIEF_OVER_MAX 20
+#define PIPELINE_FOREIGN_MAX	512 /* shown of those that other gateways run */
 
 struct pipeline;
 
@@ -39,22 +40,24 @@ void pipeline_tick(struct pipeline *pipeline, struct moment now, bool let_go);
 
 /*
  * Begins with a spec (taken on success), or begins again, from verify, with the new one when the last attempt
- * is over. `deploy_only`: it ends when the service is healthy. -EBUSY while one is under way or its service
- * answers users, -EEXIST for a conflict with another route or port, -ENOSPC when there are too many, -errno;
- * with `why`.
+ * is over. `deploy_only`: it ends when the service is healthy. -EBUSY while one is under way, here or on
+ * another gateway, or its service answers users, -EEXIST for a conflict with another route or port, -ENOSPC
+ * when there are too many, -EAGAIN while a shared store is not reachable, -errno; with `why`.
  */
 int pipeline_submit(struct pipeline *pipeline, struct spec *spec, bool deploy_only, const char *who,
 		    struct buf *why);
-/* The route's rollback is over and its rollout too: begins again with the same code. -ENOENT: no rollout. */
+/* The route's rollback is over and its rollout too: begins again with the same code. -ENOENT: no rollout;
+ * -EBUSY: it is another gateway's. */
 int pipeline_retry(struct pipeline *pipeline, const char *id, const char *who, struct buf *why);
 /*
  * Stops what is under way, undoes it and forgets the rollout; a route that it made goes too. -ENOENT; -EBUSY
- * when its service answers users, with `why`.
+ * when its service answers users, or it is another gateway's, with `why`; of a gateway that is not heard of
+ * only the record goes.
  */
 int pipeline_delete(struct pipeline *pipeline, const char *id, const char *who, struct buf *why);
 
-/* All take NULL for "there is no pipeline" (tests). New references; NULL when there is none (or no memory).
- * `since`: only log lines with a greater number. */
+/* With those that other gateways run (pipeline_share.c). All take NULL for "there is no pipeline" (tests).
+ * New references; NULL when there is none (or no memory). `since`: only log lines with a greater number. */
 json_t *pipeline_view(struct pipeline *pipeline, const char *id, uint64_t since);
 json_t *pipeline_view_all(struct pipeline *pipeline);
 /* All that are under way and the last PIPELINE_BRIEF_OVER_MAX of the others, in a few words each. */

@@ -108,6 +108,33 @@ int rollout_save_spec(struct rollout *r, struct buf *why);
 /* One folder of the pipeline becomes a rollout again, if it holds one. */
 void rollout_read(struct pipeline *pipeline, const char *id);
 
+/* --- pipeline_share.c: several gateways; without a shared store these do nothing --- */
+
+/* With every tick: the records in the store say how the rollouts stand; gives way to a later run elsewhere.
+ */
+void pipeline_share(struct pipeline *pipeline, struct moment now);
+/* Another gateway has begun it anew since; the route is not ours. */
+bool rollout_is_superseded(const struct rollout *r);
+/* Whatever of another gateway speaks against beginning: -EBUSY, -EEXIST, -EAGAIN (store not reachable). */
+int pipeline_may_claim(struct pipeline *pipeline, const struct spec *spec, struct buf *why);
+/* The run that begins becomes the one of its id, on all gateways. -EBUSY: another one was faster; -errno. */
+int rollout_claim(struct rollout *r, struct buf *why);
+/* Its record goes, if it is of this run. */
+void rollout_disclaim(struct rollout *r);
+/* As pipeline_retry() and pipeline_delete(), of another gateway's. */
+int pipeline_retry_foreign(struct pipeline *pipeline, const char *id, struct buf *why);
+int pipeline_delete_foreign(struct pipeline *pipeline, const char *id, const char *who, struct buf *why);
+/* This gateway's name among others; NULL: there are none. */
+const char *pipeline_gateway(const struct pipeline *pipeline);
+json_t *pipeline_view_foreign(struct pipeline *pipeline, const char *id, uint64_t since);
+/* Appends them to the list. */
+void pipeline_view_foreigners(struct pipeline *pipeline, bool briefly, json_t *list);
+
+/* --- pipeline_view.c --- */
+
+/* Without its log. */
+json_t *pipeline_view_rollout(const struct rollout *r);
+
 /* --- pipeline_stages.c --- */
 
 void stage_enter(struct rollout *r, enum stage stage, struct moment now);

@@ -200,7 +200,11 @@ int job_undo(struct job *job, void *context, struct buf *why)
 {
 	struct rollout *r = context;
 	struct deployment *d = &r->deployment;
-	if (!d->deployer) /* verify had not got so far */
+	struct buf none = {0};
+	/* A verify that was killed has not told what it chose. */
+	int unknown = d->deployer ? 0 : deployment_choose(d, job, &none);
+	buf_fini(&none);
+	if (unknown) /* nor got any further */
 		return 0;
 	d->deployer->trial_stop(d, job);
 	int err = take_out(d, job, why);

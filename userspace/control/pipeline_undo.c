@@ -23,7 +23,7 @@ static void roll_back_route(struct rollout *r, struct moment now)
 		route->deploying = NULL;
 	bool ours = r->failed_in == STAGE_MIRROR || r->failed_in == STAGE_MIGRATE ||
 		    r->failed_in == STAGE_COMPLETE;
-	if (!ours)
+	if (!ours || rollout_is_superseded(r))
 		return;
 	struct buf why = {0};
 	if (!route->migration.latched &&

@@ -110,6 +110,8 @@ static json_t *view(const struct rollout *r, bool with_log, uint64_t since)
 		"stages", stages_json(r));
 	if (json)
 		json_object_set(json, "cases", r->cases ? r->cases : json_null());
+	if (json)
+		json_object_set_new(json, "gateway", json_text_or_null(pipeline_gateway(r->pipeline)));
 	if (json && with_log)
 		json_object_set_new(json, "log", log_json(r, since));
 	buf_fini(&headline);
@@ -120,7 +122,12 @@ static json_t *view(const struct rollout *r, bool with_log, uint64_t since)
 json_t *pipeline_view(struct pipeline *pipeline, const char *id, uint64_t since)
 {
 	struct rollout *r = rollout_find(pipeline, id);
-	return r ? view(r, true, since) : NULL;
+	return r ? view(r, true, since) : pipeline_view_foreign(pipeline, id, since);
+}
+
+json_t *pipeline_view_rollout(const struct rollout *r)
+{
+	return view(r, false, 0);
 }
 
 /* For the first page: what it needs to say how each one stands, and whether there are lines to fetch. */
@@ -140,6 +147,8 @@ static json_t *brief(const struct rollout *r)
 		failed ? json_string(stage_word(r->failed_in)) : json_null(), "error",
 		json_text_or_null(r->reason), "log_number", (json_int_t)r->next_line, "last_line",
 		json_text_or_null(last ? last->text : NULL));
+	if (json)
+		json_object_set_new(json, "gateway", json_text_or_null(pipeline_gateway(r->pipeline)));
 	buf_fini(&headline);
 	buf_fini(&detail);
 	return json;
@@ -158,6 +167,7 @@ json_t *pipeline_view_brief(struct pipeline *pipeline)
 		if (rollout_is_active(r) || over-- <= room)
 			json_array_append_new(list, brief(r));
 	}
+	pipeline_view_foreigners(pipeline, true, list);
 	return list;
 }
 
@@ -167,5 +177,6 @@ json_t *pipeline_view_all(struct pipeline *pipeline)
 	for (struct list *link = pipeline ? pipeline->rollouts.next : NULL;
 	     link && link != &pipeline->rollouts; link = link->next)
 		json_array_append_new(list, view(container_of(link, struct rollout, link), false, 0));
+	pipeline_view_foreigners(pipeline, false, list);
 	return json_pack("{s:o}", "migrations", list);
 }

@@ -5,7 +5,7 @@
  *	phoenix:split          the key of the keyed split
  *	phoenix:weight:ID      where the migration of a route stands: weight_bp, step, started, changed, …
  *	phoenix:route:ID       a route's definition: config (JSON as in the configuration), file, by, …
- *	phoenix:migration:ID   a run of the pipeline
+ *	phoenix:migration:ID   how a run of the pipeline stands, and which gateway runs it
  *
  * A field is a member of the record. Its text is JSON, but a string stands there without quotes as long as it
  * does not look like JSON: `HSET phoenix:weight:users weight_bp 3000` is all it takes. "version" is the

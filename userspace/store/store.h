@@ -36,7 +36,7 @@
 	X(SPLIT, "split", "the key of the keyed split: one record, \"split\"")                               \
 	X(ROUTES, "routes", "where the migration of each route stands")                                      \
 	X(DEFINITIONS, "definitions", "routes made, replaced or deleted at run time")                        \
-	X(MIGRATIONS, "migrations", "what the pipeline is at")
+	X(MIGRATIONS, "migrations", "which gateway runs which rollout, and how it stands")
 
 enum store_section {
 #define X(name, word, help) STORE_##name,

@@ -274,6 +274,8 @@ export function migrationView(id) {
     setText(
       meta,
       `attempt ${whole.attempt}, ${whole.kind ? `deployed as ${whole.kind}, ` : ""}begun ${moment(whole.created_at)} by ${whole.by || "?"}${
+        whole.gateway ? `, on gateway ${whole.gateway}` : ""
+      }${
         whole.ended_at ? `, over since ${moment(whole.ended_at)}` : ""
       }`,
     );
