@@ -23,7 +23,19 @@
 #define BIND_TRIES    20
 #define BIND_PAUSE_MS 50
 
-/* Removes a socket that nobody listens on. */
+/* 0: somebody listens there. */
+static int try_connect(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	int err = connect(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+/* Removes a socket that nobody listens on. One of a process that was just killed may answer for a moment: the
+ * kernel closes what an io_uring holds a little later. */
 static int clear_path(const struct sockaddr_un *address, struct buf *why)
 {
 	struct stat status;
@@ -35,12 +47,13 @@ static int clear_path(const struct sockaddr_un *address, struct buf *why)
 			   path);
 		return -EEXIST;
 	}
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int err = fd < 0							    ? -errno
-		  : connect(fd, (const struct sockaddr *)address, sizeof(*address)) ? -errno
-										    : 0;
-	if (fd >= 0)
-		close(fd);
+	int err = try_connect(address);
+	for (unsigned tries = 0; err == 0 && tries < BIND_TRIES; tries++) {
+		usleep(BIND_PAUSE_MS * 1000);
+		err = try_connect(address);
+	}
+	if (err == -ENOENT)
+		return 0;
 	if (err == -ECONNREFUSED) {
 		log_info("admin", "%s: removing the socket of a process that is gone", path);
 		return unlink(path) ? -errno : 0;
