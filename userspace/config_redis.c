@@ -6,6 +6,8 @@
  */
 #include "config_value.h"
 
+#include "base/hex.h"
+
 #include <stdlib.h>
 
 #define URL_BYTES_MAX	 2048
@@ -22,13 +24,6 @@ void redis_url_fini(struct redis_url *url)
 	free(url->user);
 	free(url->password);
 	*url = (struct redis_url){0};
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'			? c - '0'
-	       : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-							: -1;
 }
 
 /* The byte at *i, which goes on behind it, with %XX decoded; -1 for one that is not possible, NUL included.

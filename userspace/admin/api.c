@@ -9,6 +9,7 @@
 #include "admin/api.h"
 
 #include "base/clock.h"
+#include "base/hex.h"
 #include "config_report.h"
 #include "control/value.h"
 
@@ -204,11 +205,6 @@ void response_write_head(const struct response *response, bool close, struct buf
 
 /* --- texts -----------------------------------------------------------------------------------------------
  */
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
 
 bool percent_decode(struct slice text, char *out, size_t size)
 {

@@ -2,6 +2,7 @@
 /* tokens: see tokens.h. Secrets are never printed, and wiped before their memory is given back. */
 #include "admin/tokens.h"
 
+#include "base/hex.h"
 #include "config_report.h"
 
 #include <errno.h>
@@ -31,11 +32,6 @@ const char *role_help(enum role role)
 }
 
 /* --- one line ------------------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
-}
 
 /* "sha256:" and a whole digest? */
 static bool take_digest(struct slice text, uint8_t digest[SHA256_BYTES])

@@ -15,7 +15,6 @@
 
 #define UPSTREAMS_MAX	64 /* are tried from here */
 #define CONNECT_LIMIT_S 2
-#define REDIS_PORT	6379
 #define REPLY_BYTES	128
 #define SILENT_S	60 /* without a sample is worth a word */
 
@@ -177,21 +176,6 @@ void check_upstreams(struct doctor *doctor)
 	answer_fini(&answer);
 }
 
-/* Host and port of redis://[user:password@]host[:port][/database]; [::1] for IPv6. */
-static bool redis_address(const char *url, char host[256], uint16_t *port)
-{
-	const char *p = url + strlen("redis://"), *at = strrchr(p, '@');
-	if (strncmp(url, "redis://", strlen("redis://")) != 0)
-		return false;
-	p = at ? at + 1 : p;
-	size_t len = *p == '[' ? strcspn(p, "]") + 1 : strcspn(p, ":/");
-	const char *end = p + len;
-	*port = *end == ':' ? (uint16_t)strtoul(end + 1, NULL, 10) : REDIS_PORT;
-	bool bracket = *p == '[';
-	snprintf(host, 256, "%.*s", (int)(len - (bracket ? 2 : 0)), p + bracket);
-	return true;
-}
-
 /* What the server says to PING (also "-NOAUTH …", which is an answer); false when it says nothing. */
 static bool redis_ping(const char *host, uint16_t port, char reply[REPLY_BYTES], int *error)
 {
@@ -214,16 +198,19 @@ static bool redis_ping(const char *host, uint16_t port, char reply[REPLY_BYTES],
 
 void check_redis(struct doctor *doctor)
 {
-	const char *url = doctor->config ? doctor->config->state.url : NULL;
-	char host[256], reply[REPLY_BYTES] = "";
-	uint16_t port;
+	const char *text = doctor->config ? doctor->config->state.url : NULL;
+	char reply[REPLY_BYTES] = "";
+	struct redis_url url = {0};
 	int error;
 
-	if (!doctor->config || doctor->config->state.kind != STORE_REDIS || !url ||
-	    !redis_address(url, host, &port)) {
+	if (!doctor->config || doctor->config->state.kind != STORE_REDIS || !text ||
+	    redis_url_parse(slice_str(text), &url) || !url.host) {
 		finding(doctor, VERDICT_SKIPPED, "redis", NULL, "not configured (state.store)");
+		redis_url_fini(&url);
 		return;
 	}
+	const char *host = url.host;
+	uint16_t port = url.port;
 	if (!redis_ping(host, port, reply, &error))
 		finding(doctor, VERDICT_FAIL, "redis",
 			"start it, or correct state.url (redis-cli ping shows the same)",
@@ -237,6 +224,7 @@ void check_redis(struct doctor *doctor)
 	else
 		finding(doctor, VERDICT_FAIL, "redis", "correct state.url: this port is another service's",
 			"%s:%u answers \"%s\" to PING: that is not Redis", host, port, reply);
+	redis_url_fini(&url);
 }
 
 /* Seconds since the last sample of a route; -1: none in all that is kept. `points` are a second apart. */

@@ -2,6 +2,8 @@
 /* body: see body.h. The chunk scanner is a small machine over bytes; content is moved in bulk. */
 #include "http/body.h"
 
+#include "base/hex.h"
+
 #include <stdlib.h>
 
 enum chunk_state {
@@ -44,14 +46,6 @@ static enum http_body_result refuse(struct http_body *body, const char *why)
 {
 	body->why = why;
 	return HTTP_BODY_REFUSED;
-}
-
-static int hex_digit(unsigned char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* Fields that would change framing, routing, identity or the meaning of the content if a trailer could say

@@ -10,6 +10,7 @@
  */
 #include "judge/json.h"
 
+#include "base/hex.h"
 #include "judge/utf8.h"
 
 #include <errno.h>
@@ -114,14 +115,6 @@ static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 	while (p < end && (classes[*p] & PLAIN))
 		p++;
 	return p;
-}
-
-static inline int hex_digit(uint8_t c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* p is at a backslash; returns what is behind the escape. */
